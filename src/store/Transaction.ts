@@ -1,0 +1,118 @@
+/**
+ * Runs transactions, and is the capability that writes need.
+ *
+ * Built on the public parts of `SqlClient`, for any client. It sets `SqlClient.TransactionConnection`, so every `sql`
+ * template joins, also those of services that took the client earlier. What the stock `withTransaction` gets wrong is put
+ * right here: BEGIN IMMEDIATE on SQLite; typed errors for BEGIN and COMMIT; a rollback after a failed COMMIT; savepoints
+ * that are released and serialised; a statement that comes too late fails instead of writing into the next transaction.
+ *
+ * @example
+ * const give = Transaction.statement("UPDATE baskets SET apples = apples - ? WHERE owner = ?")
+ * const program = Transaction.run(
+ *   Effect.gen(function* () {
+ *     yield* give(1, "Parrot")
+ *     yield* Transaction.afterCommit(Effect.log("gave an apple"))
+ *   })
+ * )
+ */
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { Transaction, type Row, type Service } from "./internal/capability.ts"
+import * as clients from "./internal/clients.ts"
+import { transact } from "./internal/transact.ts"
+
+export { Transaction, type Row, type Service } from "./internal/capability.ts"
+export { CommitFailed, TransactionClosed, TransactionControl, TransactionLost } from "./internal/transactionErrors.ts"
+
+/** How a transaction is run. */
+export interface Options {
+  /**
+   * On SQLite: what it commits is on the disk when it returns (`PRAGMA synchronous` is raised to FULL for it, and set back).
+   * Other databases decide that themselves.
+   */
+  readonly durable?: boolean | undefined
+  /** How long BEGIN is tried while another process writes. Default: 5 seconds. */
+  readonly busyLimit?: Duration.DurationInput | undefined
+}
+
+/**
+ * Runs the effect in a transaction: all of it is committed when it succeeds; nothing when it fails, dies or is interrupted,
+ * and its exit is handed on whole. Inside a transaction of the same client it is a {@link savepoint}; inside one of another
+ * client it is a transaction of its own, not tied to the other.
+ *
+ * Fails with the `SqlError` of BEGIN (busy: after `busyLimit`), with {@link CommitFailed}, or with {@link TransactionLost}.
+ * Inside a transaction that the stock `sql.withTransaction` began it fails: start it with `Transaction.run` instead.
+ * The database is the client's alone until it ends: no network, no waiting inside.
+ */
+export const run = <A, E, R>(
+  self: Effect.Effect<A, E, R>,
+  options?: Options
+): Effect.Effect<A, E | SqlError, Exclude<R, Transaction> | SqlClient.SqlClient> =>
+  Effect.flatMap(SqlClient.SqlClient, (sql) =>
+    transact(sql, Effect.provideServiceEffect(self, Transaction, capability), options)
+  )
+
+/**
+ * Runs the effect in a part of the transaction that is undone as a whole when it fails, dies or is interrupted. Two at once
+ * on one level wait for each other, and so do statements of the level around it, unless they come from inside.
+ */
+export const savepoint = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R | Transaction> =>
+  withTransaction((transaction) => transaction.savepoint(self))
+
+/**
+ * Runs the effect after the outermost commit, when the connection is free again; in order, and not interrupted, so that
+ * what waits for the news gets it. Dropped with the part that is rolled back. What it has to wait long for, it should fork.
+ * A defect in it is logged and does not disturb the others: the commit stands.
+ */
+export const afterCommit = <R>(effect: Effect.Effect<unknown, never, R>): Effect.Effect<void, never, Transaction | R> =>
+  Effect.flatMap(Transaction, (transaction) => transaction.defer(effect))
+
+/**
+ * A write with a fixed text, run on the transaction's connection. A quarter of the time that a template takes.
+ *
+ * @example
+ * const insert = Transaction.statement("INSERT INTO baskets (owner, apples) VALUES (?, ?)")
+ * insert("Horse", 1) // Effect<ReadonlyArray<Row>, SqlError, Transaction>
+ */
+export const statement =
+  (text: string) =>
+  (...params: ReadonlyArray<unknown>): Effect.Effect<ReadonlyArray<Row>, SqlError, Transaction> =>
+    withTransaction((transaction) => transaction.execute(text, params))
+
+/** A read with a fixed text: in the open transaction of the client if there is one, else on the client. */
+export const query =
+  (text: string) =>
+  (...params: ReadonlyArray<unknown>): Effect.Effect<ReadonlyArray<Row>, SqlError, SqlClient.SqlClient> =>
+    Effect.flatMap(SqlClient.SqlClient, (sql) => clients.read(sql, text, params))
+
+/**
+ * The same client for handlers: its `withTransaction` is ours, and its `reserve` joins the open transaction instead of
+ * waiting for it for ever. Make it once.
+ */
+export const client: (base: SqlClient.SqlClient) => SqlClient.SqlClient = clients.joining
+
+/**
+ * A client of another database that may be used inside a transaction of this one. The tag with which statements find
+ * their transaction is one for all clients, so without this they would run on this database.
+ */
+export const isolated: (client: SqlClient.SqlClient) => SqlClient.SqlClient = clients.isolated
+
+// internal
+
+/** It is in the context already; this tells TypeScript. */
+const capability = Effect.contextWith((context: Context.Context<never>) => Context.unsafeGet(context, Transaction))
+
+/** `Effect.flatMap(Transaction, f)` in one step instead of three; a tenth of a statement's time. */
+const withTransaction = <A, E, R>(
+  f: (transaction: Service) => Effect.Effect<A, E, R>
+): Effect.Effect<A, E, R | Transaction> =>
+  Effect.withFiberRuntime((fiber) => f(Context.unsafeGet(fiber.currentContext, Transaction)))
+
+/**
+ * Whether the effect runs inside an open transaction of the client: what would wait for the client's next one would then
+ * wait for ever.
+ */
+export const isOpen = (client: SqlClient.SqlClient): Effect.Effect<boolean> => clients.isOpen(client)

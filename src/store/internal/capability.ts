@@ -1,0 +1,26 @@
+/** The tag of the capability to write; apart from its module because the parts below that module need it too. */
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+
+/** A row as the database gives it: no name is transformed. */
+export type Row = { readonly [column: string]: unknown }
+
+/** What an open transaction offers. */
+export interface Service {
+  /**
+   * Runs one statement on the transaction's own connection, past the client's templates: no span, no scope. Fails with the
+   * statement's error, or with `TransactionClosed`, `TransactionLost` or `TransactionControl`.
+   */
+  readonly execute: (sql: string, params: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, SqlError>
+  /** Runs the effect in a part of its own; see `Transaction.savepoint`. */
+  readonly savepoint: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
+  /** Keeps the effect for after the outermost commit; see `Transaction.afterCommit`. */
+  readonly defer: <R>(effect: Effect.Effect<unknown, never, R>) => Effect.Effect<void, never, R>
+}
+
+/**
+ * The capability to write. An effect that needs it can only be run by `Transaction.run`, so a write outside a transaction
+ * does not compile.
+ */
+export class Transaction extends Context.Tag("applecart/Transaction")<Transaction, Service>() {}

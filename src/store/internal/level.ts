@@ -1,0 +1,196 @@
+/**
+ * One level of a transaction: the outermost, or a savepoint. It is the connection that its statements get, and guards it:
+ *
+ * - statements on the one connection run one after the other, so that nothing comes between a failure and finding out what
+ *   it did to the transaction, or between the last statement and COMMIT;
+ * - while a child (a savepoint) is open, statements from elsewhere on its parent wait: they would be undone with it;
+ * - when it has ended, statements fail.
+ *
+ * All state changes are synchronous, so checking and claiming cannot be torn apart by another fiber.
+ */
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { Connection } from "@effect/sql/SqlConnection"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Stream from "effect/Stream"
+import type { Row, Service } from "./capability.ts"
+import { leave, within, type Restore } from "./context.ts"
+import { isControl } from "./control.ts"
+import * as Root from "./root.ts"
+import { finish, settle } from "./settle.ts"
+import { TransactionClosed, TransactionControl } from "./transactionErrors.ts"
+
+type Transform = (<A extends object>(row: ReadonlyArray<A>) => ReadonlyArray<A>) | undefined
+
+/** An open (or ended) level. A class, because one is made per savepoint and its methods are shared. */
+export class Level implements Connection, Service {
+  readonly root: Root.Root
+  readonly parent: Level | undefined
+  readonly depth: number
+  readonly name: string
+  open = true
+  child: Level | undefined = undefined
+  hooks: Array<Effect.Effect<void>> | undefined = undefined
+
+  constructor(root: Root.Root, parent: Level | undefined) {
+    this.root = root
+    this.parent = parent
+    this.depth = parent === undefined ? 0 : parent.depth + 1
+    this.name = `applecart_${this.depth}_${root.generation}`
+  }
+
+  execute(
+    sql: string,
+    params: ReadonlyArray<unknown>,
+    transform?: Transform
+  ): Effect.Effect<ReadonlyArray<Row>, SqlError> {
+    return guarded(this, sql, () => this.root.connection.execute(sql, params, transform))
+  }
+  executeRaw(sql: string, params: ReadonlyArray<unknown>): Effect.Effect<unknown, SqlError> {
+    return guarded(this, sql, () => this.root.connection.executeRaw(sql, params))
+  }
+  executeValues(
+    sql: string,
+    params: ReadonlyArray<unknown>
+  ): Effect.Effect<ReadonlyArray<ReadonlyArray<unknown>>, SqlError> {
+    return guarded(this, sql, () => this.root.connection.executeValues(sql, params))
+  }
+  executeUnprepared(
+    sql: string,
+    params: ReadonlyArray<unknown>,
+    transform: Transform
+  ): Effect.Effect<ReadonlyArray<Row>, SqlError> {
+    return guarded(this, sql, () => this.root.connection.executeUnprepared(sql, params, transform))
+  }
+  /** The rows of `execute`: the stock SQLite client has no streams, and a stream would hold the connection. */
+  executeStream(sql: string, params: ReadonlyArray<unknown>, transform: Transform): Stream.Stream<Row, SqlError> {
+    return Stream.fromIterableEffect(this.execute(sql, params, transform))
+  }
+
+  savepoint<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> {
+    return Effect.uninterruptibleMask((restore) => begin(this, self, restore))
+  }
+
+  defer<R>(effect: Effect.Effect<unknown, never, R>): Effect.Effect<void, never, R> {
+    return Effect.contextWith((context: Context.Context<R>) => {
+      const hook = Effect.asVoid(Effect.provide(effect, leave(context, this.root.outside)))
+      if (this.hooks === undefined) this.hooks = [hook]
+      else this.hooks.push(hook)
+    })
+  }
+}
+
+/** The level that a context's statements run on: ours, none, or one that the stock client began. */
+export const current = (context: Context.Context<never>): Level | "stock" | undefined => {
+  const found = Context.getOption(context, SqlClient.TransactionConnection)
+  if (found._tag === "None") return undefined
+  return found.value[0] instanceof Level ? found.value[0] : "stock"
+}
+
+/** The innermost level of the client among the levels around. */
+export const ofClient = (level: Level | "stock" | undefined, key: Root.Key): Level | undefined => {
+  let at = level === "stock" ? undefined : level
+  while (at !== undefined && at.root.key !== key) at = at.root.outer
+  return at
+}
+
+/** Why nothing can run on this level any more, if so. */
+export const ended = (level: Level, sql: string): SqlError | undefined =>
+  level.root.lost ?? (level.open ? undefined : new TransactionClosed({ statement: sql }))
+
+/** True for a fiber that runs in the level or in one inside it. */
+export const isInside = (context: Context.Context<never>, level: Level): boolean => {
+  let at = current(context)
+  while (at !== undefined && at !== "stock" && at !== level) at = at.parent ?? at.root.outer
+  return at === level
+}
+
+// internal
+
+const guarded = <A>(
+  level: Level,
+  sql: string,
+  evaluate: () => Effect.Effect<A, SqlError>
+): Effect.Effect<A, SqlError> =>
+  Effect.uninterruptibleMask((restore) => {
+    const root = level.root
+    const why = ended(level, sql)
+    if (why !== undefined) return Effect.fail(why)
+    if (isControl(sql)) return Effect.fail(new TransactionControl({ statement: sql }))
+    if (!root.busy && level.child === undefined) return claimed(root, sql, evaluate, restore)
+    return whenFree(level, sql, evaluate, restore)
+  })
+
+/** The slow way: another statement is on the connection, or a savepoint is open in this level. */
+const whenFree = <A>(
+  level: Level,
+  sql: string,
+  evaluate: () => Effect.Effect<A, SqlError>,
+  restore: Restore
+): Effect.Effect<A, SqlError> =>
+  Effect.withFiberRuntime((fiber) => {
+    const why = ended(level, sql)
+    if (why !== undefined) return Effect.fail(why)
+    const free = level.child === undefined || isInside(fiber.currentContext, level.child)
+    if (free && !level.root.busy) return claimed(level.root, sql, evaluate, restore)
+    return Effect.zipRight(restore(Root.changed(level.root)), whenFree(level, sql, evaluate, restore))
+  })
+
+const claimed = <A>(
+  root: Root.Root,
+  sql: string,
+  evaluate: () => Effect.Effect<A, SqlError>,
+  restore: Restore
+): Effect.Effect<A, SqlError> => {
+  root.busy = true
+  return Effect.matchCauseEffect(restore(attempt(evaluate)), {
+    onSuccess: (a) => {
+      if (root.aborted !== undefined && /^\s*rollback\b/i.test(sql)) root.aborted = undefined
+      Root.free(root)
+      return Exit.succeed(a)
+    },
+    onFailure: (cause) =>
+      Effect.flatMap(Root.examine(root, cause), () => {
+        Root.free(root)
+        return Effect.failCause(cause)
+      })
+  })
+}
+
+/** Drivers prepare some statements before they return an effect, and throw from there. */
+const attempt = <A>(evaluate: () => Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> => {
+  try {
+    return evaluate()
+  } catch (cause) {
+    return Effect.fail(new SqlError({ cause, message: "Failed to prepare statement" }))
+  }
+}
+
+const begin = <A, E, R>(
+  parent: Level,
+  self: Effect.Effect<A, E, R>,
+  restore: Restore
+): Effect.Effect<A, E | SqlError, R> =>
+  Effect.withFiberRuntime((fiber) => {
+    const root = parent.root
+    const why = ended(parent, "SAVEPOINT")
+    if (why !== undefined) return Effect.fail(why)
+    const child = parent.child
+    // Somebody inside the child who holds on to its parent: waiting would be for itself.
+    if (child !== undefined && isInside(fiber.currentContext, child)) return begin(child, self, restore)
+    if (root.busy || child !== undefined)
+      return Effect.zipRight(restore(Root.changed(root)), begin(parent, self, restore))
+    const level = new Level(root, parent)
+    const outside = fiber.currentContext
+    root.busy = true
+    parent.child = level
+    return Effect.matchCauseEffect(Root.control(root, `SAVEPOINT ${level.name}`), {
+      onSuccess: () => {
+        Root.free(root)
+        return within(level, self, outside, restore, (exit) => settle(level, parent, exit))
+      },
+      onFailure: (cause) => Effect.flatMap(Root.failed(root, cause), () => finish(parent, Root.failTyped(cause)))
+    })
+  })

@@ -1,0 +1,75 @@
+/** Rows in and out of statements: many rows in one statement, lists as one parameter, cells with their types. */
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Effect from "effect/Effect"
+import * as Bytes from "../../core/Bytes.ts"
+import { statement, type Row, type Transaction } from "../Transaction.ts"
+
+/** Rows per statement. Few sizes, so that the driver's cache of prepared statements holds them all. */
+const sizes = [64, 8, 1] as const
+
+/**
+ * Inserts rows, many to a statement.
+ *
+ * @param head everything before VALUES
+ * @param values one row's values, such as `(?, ?, coalesce(?, 0))`
+ * @param tail what follows the rows, such as ON CONFLICT
+ */
+export const insert = (head: string, values: string, tail = "") => {
+  const bySize = sizes.map((size) => ({
+    size,
+    run: statement(`${head} VALUES ${Array.from({ length: size }, () => values).join(", ")} ${tail}`)
+  }))
+  return (rows: ReadonlyArray<ReadonlyArray<unknown>>): Effect.Effect<void, SqlError, Transaction> =>
+    Effect.gen(function* () {
+      let from = 0
+      for (const { size, run } of bySize) {
+        for (; rows.length - from >= size; from += size) yield* run(...rows.slice(from, from + size).flat())
+      }
+    })
+}
+
+/** A list as one parameter, for `json_each(?)`; one text serves every length. */
+export const list = (items: Iterable<string | number>): string => JSON.stringify(Array.from(items))
+
+/** The bytes of a BLOB cell. Drivers hand out their own subclasses (Buffer); nothing above the store sees those. */
+export const blob = (row: Row, column: string): Uint8Array => {
+  const cell = row[column]
+  if (cell instanceof Uint8Array) return new Uint8Array(cell.buffer, cell.byteOffset, cell.byteLength)
+  throw unexpected(column, "bytes", cell)
+}
+
+/** The bytes of a BLOB cell that may be NULL. */
+export const optionalBlob = (row: Row, column: string): Uint8Array | undefined =>
+  row[column] === null ? undefined : blob(row, column)
+
+/** A BLOB cell as lower-case hex. */
+export const hex = (row: Row, column: string): string => Bytes.toHex(blob(row, column))
+
+/** An INTEGER cell; bigints of clients that are set to hand them out are taken too. */
+export const integer = (row: Row, column: string): number => {
+  const cell = row[column]
+  if (typeof cell === "number") return cell
+  if (typeof cell === "bigint") return Number(cell)
+  throw unexpected(column, "an integer", cell)
+}
+
+/** An INTEGER cell that may be NULL. */
+export const optionalInteger = (row: Row, column: string): number | undefined =>
+  row[column] === null ? undefined : integer(row, column)
+
+/** A TEXT cell. */
+export const text = (row: Row, column: string): string => {
+  const cell = row[column]
+  if (typeof cell === "string") return cell
+  throw unexpected(column, "text", cell)
+}
+
+/** A TEXT cell that may be NULL. */
+export const optionalText = (row: Row, column: string): string | undefined =>
+  row[column] === null ? undefined : text(row, column)
+
+// internal
+
+/** Our own tables hold what their migrations say; anything else is a bug and not an error of the user's. */
+const unexpected = (column: string, wanted: string, found: unknown) =>
+  new TypeError(`column ${column} should hold ${wanted}, found ${found === null ? "NULL" : typeof found}`)

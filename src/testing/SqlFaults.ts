@@ -1,0 +1,211 @@
+/**
+ * Faults at chosen statements. A layer around the `SqlClient` below it that counts every statement, BEGIN, COMMIT,
+ * SAVEPOINT and PRAGMA included, and lets the n-th one fail, die, wait, or kill the process.
+ *
+ * The recipe: run a scenario once to learn how many statements it has; then run it once per statement with a fault there
+ * and check what must hold.
+ *
+ * @example
+ * const Database = SqlFaults.layer.pipe(Layer.provide(SqliteClient.layer({ filename })))
+ * const program = Effect.gen(function* () {
+ *   const faults = yield* SqlFaults.SqlFaults
+ *   yield* faults.reset
+ *   yield* scenario
+ *   const statements = yield* faults.count
+ *   for (let at = 1; at <= statements; at++) {
+ *     yield* faults.reset
+ *     yield* faults.arm({ at, fault: SqlFaults.failBefore("full") })
+ *     yield* Effect.exit(scenario)
+ *     yield* faults.disarm
+ *     yield* invariants
+ *   }
+ * })
+ */
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { Connection } from "@effect/sql/SqlConnection"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Statement from "@effect/sql/Statement"
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as process from "node:process"
+
+/** Kinds of errors, with the codes that SQLite gives them. */
+export type Kind = "busy" | "full" | "io" | "constraint"
+
+/** What happens at a statement. */
+export type Fault =
+  | { readonly _tag: "FailBefore"; readonly kind: Kind }
+  | { readonly _tag: "FailAfter"; readonly kind: Kind }
+  | { readonly _tag: "Die" }
+  | { readonly _tag: "Kill" }
+  | { readonly _tag: "Delay"; readonly duration: Duration.DurationInput }
+
+/** It fails and is not run. */
+export const failBefore = (kind: Kind = "io"): Fault => ({ _tag: "FailBefore", kind })
+
+/** It is run, and reported as failed all the same. */
+export const failAfter = (kind: Kind = "io"): Fault => ({ _tag: "FailAfter", kind })
+
+/** The driver throws; it is not run. */
+export const die: Fault = { _tag: "Die" }
+
+/** The process is killed (SIGKILL) before it is run. For a process of its own. */
+export const kill: Fault = { _tag: "Kill" }
+
+/** It is run after a while, on the `Clock`. */
+export const delay = (duration: Duration.DurationInput): Fault => ({ _tag: "Delay", duration })
+
+/** Which statement, counted from 1 since the last reset, and what happens there: once, or from there on for ever. */
+export interface Plan {
+  readonly at: number
+  readonly fault: Fault
+  readonly forever?: boolean | undefined
+}
+
+/** Plans the faults of the client that was made with it. */
+export class SqlFaults extends Context.Tag("applecart/testing/SqlFaults")<
+  SqlFaults,
+  {
+    /** How many statements were begun since the last reset. */
+    readonly count: Effect.Effect<number>
+    /** Their texts, in order. */
+    readonly statements: Effect.Effect<ReadonlyArray<string>>
+    /** Sets the plan; it replaces the one before. */
+    readonly arm: (plan: Plan) => Effect.Effect<void>
+    /** Drops the plan. The count goes on. */
+    readonly disarm: Effect.Effect<void>
+    /** Counts from 1 again, forgets the texts, drops the plan. */
+    readonly reset: Effect.Effect<void>
+  }
+>() {}
+
+/** Wraps a SQLite client. Its own name transformations and spans' attributes are left out. */
+export const layer: Layer.Layer<SqlClient.SqlClient | SqlFaults, never, SqlClient.SqlClient> = Layer.suspend(() =>
+  layerWith(Statement.makeCompilerSqlite())
+)
+
+/** Wraps a client of another database, whose compiler has to be given. */
+export const layerWith = (
+  compiler: Statement.Compiler
+): Layer.Layer<SqlClient.SqlClient | SqlFaults, never, SqlClient.SqlClient> =>
+  Layer.effectContext(
+    Effect.map(SqlClient.SqlClient, (base) => {
+      const state: State = { count: 0, statements: [], plan: undefined }
+      return Context.make(SqlFaults, control(state)).pipe(Context.add(SqlClient.SqlClient, wrap(base, compiler, state)))
+    })
+  )
+
+// internal
+
+interface State {
+  count: number
+  statements: Array<string>
+  plan: Plan | undefined
+}
+
+const control = (state: State): SqlFaults["Type"] => ({
+  count: Effect.sync(() => state.count),
+  statements: Effect.sync(() => state.statements.slice()),
+  arm: (plan) =>
+    Effect.sync(() => {
+      state.plan = plan
+    }),
+  disarm: Effect.sync(() => {
+    state.plan = undefined
+  }),
+  reset: Effect.sync(() => {
+    state.plan = undefined
+    state.count = 0
+    state.statements = []
+  })
+})
+
+/** Made of the same parts as stock clients are, so that it behaves as they do, their faults included. */
+const wrap = (base: SqlClient.SqlClient, compiler: Statement.Compiler, state: State): SqlClient.SqlClient => {
+  const reserve = Effect.map(base.reserve, (connection) => faulty(connection, state))
+  const connection = Effect.flatMap(Effect.serviceOption(SqlClient.TransactionConnection), (open) =>
+    open._tag === "Some" ? Effect.succeed(open.value[0]) : reserve
+  )
+  const send = (text: string) => (on: Connection) => on.executeUnprepared(text, [], undefined)
+  const sendNamed = (text: string) => (on: Connection, id: number) => send(`${text} effect_sql_${id}`)(on)
+  const id: Pick<SqlClient.SqlClient, SqlClient.TypeId> = { [SqlClient.TypeId]: base[SqlClient.TypeId] }
+  const client: SqlClient.SqlClient = Object.assign(Statement.make(connection, compiler, [], undefined), id, {
+    safe: base,
+    withoutTransforms: () => client,
+    reserve,
+    withTransaction: SqlClient.makeWithTransaction({
+      transactionTag: SqlClient.TransactionConnection,
+      spanAttributes: [],
+      acquireConnection: Effect.flatMap(Scope.make(), (scope) =>
+        Effect.map(Scope.extend(reserve, scope), (on) => [scope, on] as const)
+      ),
+      begin: send("BEGIN"),
+      commit: send("COMMIT"),
+      rollback: send("ROLLBACK"),
+      savepoint: sendNamed("SAVEPOINT"),
+      rollbackSavepoint: sendNamed("ROLLBACK TO SAVEPOINT")
+    }),
+    reactive: base.reactive,
+    reactiveMailbox: base.reactiveMailbox
+  })
+  return Object.assign(client, { safe: client })
+}
+
+const faulty = (base: Connection, state: State): Connection => {
+  const at = <A>(sql: string, run: () => Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
+    Effect.suspend(() => apply(next(state, sql), run))
+  return {
+    execute: (sql, params, transform) => at(sql, () => base.execute(sql, params, transform)),
+    executeRaw: (sql, params) => at(sql, () => base.executeRaw(sql, params)),
+    executeValues: (sql, params) => at(sql, () => base.executeValues(sql, params)),
+    executeUnprepared: (sql, params, transform) => at(sql, () => base.executeUnprepared(sql, params, transform)),
+    executeStream: (sql, params, transform) =>
+      Stream.unwrap(at(sql, () => Effect.succeed(base.executeStream(sql, params, transform))))
+  }
+}
+
+/** Counts a statement and tells what happens to it. */
+const next = (state: State, sql: string): Fault | undefined => {
+  const number = ++state.count
+  state.statements.push(sql)
+  const plan = state.plan
+  if (plan === undefined) return undefined
+  return number === plan.at || (plan.forever === true && number > plan.at) ? plan.fault : undefined
+}
+
+const apply = <A>(fault: Fault | undefined, run: () => Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> => {
+  switch (fault?._tag) {
+    case undefined:
+      return run()
+    case "FailBefore":
+      return Effect.fail(injected(fault.kind))
+    case "FailAfter":
+      return Effect.zipRight(Effect.suspend(run), Effect.fail(injected(fault.kind)))
+    case "Die":
+      return Effect.die(new Error("injected: the driver threw"))
+    case "Kill":
+      return Effect.zipRight(
+        Effect.sync(() => process.kill(process.pid, "SIGKILL")),
+        Effect.never
+      )
+    case "Delay":
+      return Effect.delay(Effect.suspend(run), fault.duration)
+  }
+}
+
+const codes = {
+  busy: "SQLITE_BUSY",
+  full: "SQLITE_FULL",
+  io: "SQLITE_IOERR_WRITE",
+  constraint: "SQLITE_CONSTRAINT_CHECK"
+} satisfies Record<Kind, string>
+
+const injected = (kind: Kind): SqlError =>
+  new SqlError({
+    cause: Object.assign(new Error(`injected: ${kind}`), { code: codes[kind] }),
+    message: "Failed to execute statement"
+  })
