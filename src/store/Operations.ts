@@ -1,0 +1,123 @@
+/** The accepted operations, in the order of their acceptance. */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Effect from "effect/Effect"
+import * as Hash from "../core/Hash.ts"
+import type * as Log from "../core/Log.ts"
+import * as LogId from "../core/LogId.ts"
+import type * as Operation from "../core/Operation.ts"
+import * as Option from "effect/Option"
+import * as Stream from "effect/Stream"
+import * as Chunk from "effect/Chunk"
+import * as VerifyingKey from "../core/VerifyingKey.ts"
+import * as Rows from "./internal/rows.ts"
+import * as Logs from "./Logs.ts"
+import { query, type Transaction } from "./Transaction.ts"
+
+/** An operation to be appended. `body` is what is kept: none for a skipped operation. */
+export interface Accepted extends Logs.Moved {
+  readonly position: number
+  readonly operation: Operation.Operation
+  readonly body: Uint8Array | undefined
+  /** Milliseconds since the epoch. */
+  readonly acceptedAt: number
+}
+
+const insert = Rows.insert(
+  `INSERT INTO applecart_operations (position, id, log, seq_num, header, body, accepted_at)`,
+  `(?, ?, ?, ?, ?, ?, ?)`
+)
+
+/** Appends operations, oldest first, and moves the heads of their logs. */
+export const append = (accepted: ReadonlyArray<Accepted>): Effect.Effect<void, SqlError, Transaction | SqlClient> =>
+  Effect.gen(function* () {
+    if (accepted.length === 0) return
+    const moved = new Map<Log.Key, Logs.Moved>()
+    for (const one of accepted) moved.set(one.log, join(moved.get(one.log), one))
+    const logs = yield* Logs.move(Array.from(moved.values()))
+    yield* insert(
+      accepted.map(({ acceptedAt, body, log, operation, position }) => [
+        position,
+        Hash.toBytes(operation.id),
+        logs.get(log),
+        operation.header.seqNum,
+        operation.headerBytes,
+        body ?? null,
+        acceptedAt
+      ])
+    )
+  })
+
+// AUTOINCREMENT keeps the last position it gave even when the newest operation is gone.
+const selectLast = query(`SELECT seq FROM sqlite_sequence WHERE name = 'applecart_operations'`)
+
+/** The last position that was given; 0 before the first. */
+export const lastPosition: Effect.Effect<number, SqlError, SqlClient> = Effect.map(selectLast(), ([row]) =>
+  row === undefined ? 0 : Rows.integer(row, "seq")
+)
+
+const selectAccepted = query(
+  `SELECT k.value AS id FROM json_each(?) AS k JOIN applecart_operations AS o ON o.id = unhex(k.value)`
+)
+
+/** Which of these operations were accepted. */
+export const accepted = (ids: ReadonlyArray<Hash.Hash>): Effect.Effect<ReadonlySet<string>, SqlError, SqlClient> =>
+  Effect.map(selectAccepted(Rows.list(ids)), (rows) => new Set(rows.map((row) => Rows.text(row, "id"))))
+
+/** Which accepted operations to read. */
+export interface Filter {
+  /** Only after this position. Default: from the beginning. */
+  readonly after?: number | undefined
+  readonly author?: VerifyingKey.VerifyingKey | undefined
+  readonly logId?: LogId.LogId | undefined
+}
+
+/** An accepted operation as it is stored. */
+export interface Stored extends Operation.Raw {
+  readonly position: number
+  readonly id: Hash.Hash
+  readonly acceptedAt: number
+}
+
+const selectPage = query(
+  `SELECT o.position, o.id, o.header, o.body, o.accepted_at
+   FROM applecart_operations AS o JOIN applecart_logs AS l ON l.log = o.log
+   WHERE o.position > ? AND (? IS NULL OR l.author = ?) AND (? IS NULL OR l.log_id = ?)
+   ORDER BY o.position LIMIT ?`
+)
+
+const pageSize = 256
+
+/** Accepted operations in acceptance order, a page at a time, so that memory does not grow with the log. */
+export const stream = (filter: Filter = {}): Stream.Stream<Stored, SqlError, SqlClient> => {
+  const author = filter.author === undefined ? null : VerifyingKey.toBytes(filter.author)
+  const logId = filter.logId === undefined ? null : LogId.toBytes(filter.logId)
+  return Stream.paginateChunkEffect(filter.after ?? 0, (after) =>
+    Effect.map(selectPage(after, author, author, logId, logId, pageSize), (rows) => {
+      const page = rows.map(stored)
+      const last = page.at(-1)
+      const next = last === undefined || page.length < pageSize ? Option.none() : Option.some(last.position)
+      return [Chunk.unsafeFromArray(page), next]
+    })
+  )
+}
+
+// internal
+
+/** Where a log has moved to after two operations: the later one is its head, a prune point or a topic stays. */
+const join = (earlier: Logs.Moved | undefined, later: Logs.Moved): Logs.Moved =>
+  earlier === undefined
+    ? later
+    : {
+        ...later,
+        topic: later.topic ?? earlier.topic,
+        head: { ...later.head, prunedBelow: Math.max(earlier.head.prunedBelow, later.head.prunedBelow) }
+      }
+
+const stored = (row: Parameters<typeof Rows.blob>[0]): Stored => ({
+  position: Rows.integer(row, "position"),
+  id: Hash.fromBytes(Rows.blob(row, "id")),
+  header: Rows.blob(row, "header"),
+  body: Rows.optionalBlob(row, "body"),
+  acceptedAt: Rows.integer(row, "accepted_at")
+})

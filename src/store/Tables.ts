@@ -1,0 +1,100 @@
+/**
+ * The tables of the store. They stand in the application's own database, beside its tables: that is what makes one
+ * transaction possible.
+ *
+ * Rows have integer keys; hashes and keys are BLOBs under a UNIQUE index. An operation's position is never given twice,
+ * not even after the newest operation is gone (AUTOINCREMENT). A table of the application may refer to an operation by
+ * `position` or `id`; since the operation's own row is written after the handler ran, such a foreign key is DEFERRABLE
+ * INITIALLY DEFERRED.
+ *
+ * A migration is never edited after a release: its checksum is compared when a database is opened.
+ */
+import type { Migration } from "./Migrations.ts"
+
+/** The owner under which the store's migrations are recorded. */
+export const owner = "applecart"
+
+/** The migrations of the store, oldest first. */
+export const migrations: ReadonlyArray<Migration> = [
+  {
+    name: "spine",
+    up: [
+      `CREATE TABLE applecart_topics (
+        topic INTEGER PRIMARY KEY,
+        hash BLOB NOT NULL UNIQUE,
+        log_id BLOB NOT NULL
+      )`,
+      `CREATE INDEX applecart_topics_log ON applecart_topics (log_id)`,
+      `CREATE TABLE applecart_logs (
+        log INTEGER PRIMARY KEY,
+        author BLOB NOT NULL,
+        log_id BLOB NOT NULL,
+        topic INTEGER REFERENCES applecart_topics,
+        head_seq_num INTEGER NOT NULL,
+        head_id BLOB NOT NULL,
+        pruned_below INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (author, log_id)
+      )`,
+      `CREATE INDEX applecart_logs_log_id ON applecart_logs (log_id)`,
+      `CREATE TABLE applecart_operations (
+        position INTEGER PRIMARY KEY AUTOINCREMENT,
+        id BLOB NOT NULL UNIQUE,
+        log INTEGER NOT NULL REFERENCES applecart_logs,
+        seq_num INTEGER NOT NULL,
+        header BLOB NOT NULL,
+        body BLOB,
+        accepted_at INTEGER NOT NULL,
+        UNIQUE (log, seq_num)
+      )`,
+      `CREATE TABLE applecart_inbox (
+        entry INTEGER PRIMARY KEY AUTOINCREMENT,
+        id BLOB NOT NULL UNIQUE,
+        author BLOB NOT NULL,
+        log_id BLOB NOT NULL,
+        seq_num INTEGER NOT NULL,
+        header BLOB NOT NULL,
+        body BLOB,
+        topic BLOB,
+        source TEXT,
+        received_at INTEGER NOT NULL,
+        status TEXT NOT NULL CHECK (status IN ('queued', 'waiting', 'rejected')),
+        processor TEXT,
+        reason TEXT,
+        attempts INTEGER NOT NULL DEFAULT 0,
+        not_before INTEGER
+      )`,
+      `CREATE INDEX applecart_inbox_status ON applecart_inbox (status, entry)`,
+      `CREATE INDEX applecart_inbox_retry ON applecart_inbox (not_before) WHERE not_before IS NOT NULL`,
+      `CREATE INDEX applecart_inbox_place ON applecart_inbox (author, log_id, seq_num)`,
+      `CREATE TABLE applecart_waiting (
+        until BLOB NOT NULL,
+        entry INTEGER NOT NULL REFERENCES applecart_inbox ON DELETE CASCADE,
+        PRIMARY KEY (until, entry)
+      ) WITHOUT ROWID`,
+      `CREATE INDEX applecart_waiting_entry ON applecart_waiting (entry)`,
+      `CREATE TABLE applecart_consumers (
+        name TEXT PRIMARY KEY,
+        version INTEGER NOT NULL,
+        role TEXT NOT NULL CHECK (role IN ('application', 'reader')),
+        position INTEGER NOT NULL
+      )`,
+      `CREATE UNIQUE INDEX applecart_consumers_application ON applecart_consumers (role) WHERE role = 'application'`,
+      `CREATE TABLE applecart_decisions (
+        decision INTEGER PRIMARY KEY AUTOINCREMENT,
+        id BLOB NOT NULL UNIQUE,
+        what TEXT NOT NULL CHECK (what IN ('skipped', 'discarded')),
+        why TEXT,
+        decided_at INTEGER NOT NULL
+      )`,
+      `CREATE TABLE applecart_forks (
+        fork INTEGER PRIMARY KEY AUTOINCREMENT,
+        author BLOB NOT NULL,
+        log_id BLOB NOT NULL,
+        seq_num INTEGER NOT NULL,
+        accepted_header BLOB NOT NULL,
+        other_id BLOB NOT NULL UNIQUE,
+        other_header BLOB NOT NULL
+      )`
+    ]
+  }
+]
