@@ -1,0 +1,78 @@
+/**
+ * Signed operations in, one SQL transaction through every layer and the application, accepted or rejected, replayed.
+ *
+ * Each module is a namespace: `Pipeline.make`, `Transaction.run`, `StreamController.Tag`.
+ */
+
+/** Strict canonical CBOR, p2panda's encoding of headers and messages. */
+export * as Cbor from "./core/Cbor.ts"
+/** Signatures and hashes behind one small service. */
+export * as Crypto from "./core/Crypto.ts"
+/** What operations carry besides their body, and the formats it is written in. */
+export * as Extensions from "./core/Extensions.ts"
+/** BLAKE3 hashes: the ids of operations. */
+export * as Hash from "./core/Hash.ts"
+/** The signed headers of operations. */
+export * as Header from "./core/Header.ts"
+/** Logs, and the place of an operation in its log. */
+export * as Log from "./core/Log.ts"
+/** Names a log of an author. */
+export * as LogId from "./core/LogId.ts"
+/** p2panda's node extensions. */
+export * as NodeExtensions from "./core/NodeExtensions.ts"
+/** Extensions as an open map of text keys. */
+export * as OpenExtensions from "./core/OpenExtensions.ts"
+/** Operations: decode, verify, build. */
+export * as Operation from "./core/Operation.ts"
+/** Operations in files and streams. */
+export * as OperationSequence from "./core/OperationSequence.ts"
+/** The secret key of an author. */
+export * as SigningKey from "./core/SigningKey.ts"
+/** What operations are about; names the log of each author. */
+export * as Topic from "./core/Topic.ts"
+/** What p2panda says of bytes that claim to be an operation. */
+export * as Verdict from "./core/Verdict.ts"
+/** The public key of an author. */
+export * as VerifyingKey from "./core/VerifyingKey.ts"
+
+/** Evidence of forks. */
+export * as Forks from "./store/Forks.ts"
+/** Read-only lists of what is where. */
+export * as Inspect from "./store/Inspect.ts"
+/** Signing keys in files that only their owner can read. */
+export * as KeyFile from "./store/KeyFile.ts"
+/** The heads of the logs that are kept here. */
+export * as Logs from "./store/Logs.ts"
+/** Tables and their versions. */
+export * as Migrations from "./store/Migrations.ts"
+/** The accepted operations. */
+export * as Operations from "./store/Operations.ts"
+/** What an SQL error means: nobody's verdict, or the operation's own fault. */
+export * as SqlReason from "./store/SqlReason.ts"
+/** How much is where. */
+export * as Status from "./store/Status.ts"
+/** Transactions, and the capability that writes require. */
+export * as Transaction from "./store/Transaction.ts"
+
+/** The handler at the end of the pipeline. */
+export * as Application from "./pipeline/Application.ts"
+/** An operation on its way through the pipeline. */
+export * as Event from "./pipeline/Event.ts"
+/** What became of an operation. */
+export * as Outcome from "./pipeline/Outcome.ts"
+/** Processors in order. */
+export * as Pipeline from "./pipeline/Pipeline.ts"
+/** What happens to a rejected operation. */
+export * as Policy from "./pipeline/Policy.ts"
+/** System layers: keyed state machines. */
+export * as Processor from "./pipeline/Processor.ts"
+/** Why operations are rejected, and how that is stored. */
+export * as Rejection from "./pipeline/Rejection.ts"
+
+/** Checks the place of an operation in its log. */
+export * as LogIntegrity from "./processors/LogIntegrity.ts"
+
+/** What the stream controller answers besides outcomes. */
+export * as Errors from "./stream/Errors.ts"
+/** When operations are processed. */
+export * as StreamController from "./stream/StreamController.ts"

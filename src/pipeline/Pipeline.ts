@@ -1,0 +1,157 @@
+/**
+ * A pipeline: processors in order. What one adds the next may need, and stacking them in an order in which something is
+ * missing does not compile.
+ *
+ * @example
+ * const pipeline = Pipeline.make(LogIntegrity.processor).pipe(Pipeline.andThen(quota(1000)))
+ */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import { pipeArguments, type Pipeable } from "effect/Pipeable"
+import type { Hash } from "../core/Hash.ts"
+import type { Migration } from "../store/Migrations.ts"
+import * as SqlReason from "../store/SqlReason.ts"
+import type { Transaction } from "../store/Transaction.ts"
+import type { Draft, Event } from "./Event.ts"
+import type * as Processor from "./Processor.ts"
+import * as Rejection from "./Rejection.ts"
+
+/** Takes events as `In`, hands them to the application as `Out`, rejects with `E`, needs the services `R`. */
+export interface Pipeline<in In, out Out, out E, out R> extends Pipeable {
+  /** The processors, first to last. */
+  readonly processors: ReadonlyArray<{ readonly name: string; readonly migrations: ReadonlyArray<Migration> }>
+  /** Begins a batch. */
+  readonly open: () => Session<In, Out, E, R>
+}
+
+/** What an event looks like behind a pipeline: the type that a handler may ask for. */
+export type Out<P> = P extends Pipeline<infer _In, infer O, infer _E, infer _R> ? O : never
+
+/** The errors with which the processors of a pipeline reject. */
+export type Error<P> = P extends Pipeline<infer _In, infer _O, infer E, infer _R> ? E : never
+
+/** A pipeline at work on one batch; see {@link Processor.Session}. */
+export interface Session<in In, out Out, out E, out R> {
+  readonly preload: (events: ReadonlyArray<Event>) => Effect.Effect<void, SqlError, SqlClient | R>
+  readonly decide: (event: In) => Effect.Effect<Step<Out, E, R>, SqlError, SqlClient | R>
+  readonly keep: () => void
+  readonly drop: () => void
+  readonly complete: (draft: Draft) => Effect.Effect<Draft, E | SqlError, SqlClient | R>
+  readonly save: Effect.Effect<void, SqlError, Transaction | SqlClient | R>
+}
+
+/** How far an event came. */
+export type Step<Out, E, R> = Passed<Out> | Deferred | Rejected<E, R>
+
+/** Every processor let it pass. */
+export interface Passed<out Out> {
+  readonly _tag: "Passed"
+  readonly event: Out
+}
+
+/** A processor wants other operations first. */
+export interface Deferred {
+  readonly _tag: "Deferred"
+  readonly processor: string
+  readonly until: ReadonlyArray<Hash>
+}
+
+/** A processor said no, or broke. */
+export interface Rejected<out E, out R> {
+  readonly _tag: "Rejected"
+  readonly processor: string
+  readonly error: E | Rejection.Defect
+  readonly evidence: Effect.Effect<void, SqlError, Transaction | SqlClient | R>
+}
+
+/** The pipeline of one processor. */
+export const make = <In extends Event, Adds, E, R>(
+  processor: Processor.Processor<In, Adds, E, R>
+): Pipeline<In, In & Adds, E, R> => fromProcessors([processor], () => step(processor))
+
+/**
+ * Adds a processor at the end. It may need whatever the earlier ones add.
+ *
+ * Two processors of one name are a mistake that shows at once: their tables and their rejections could not be told apart.
+ */
+export const andThen =
+  <In2, Adds, E2, R2>(processor: Processor.Processor<In2, Adds, E2, R2>) =>
+  <In, Out extends In2, E, R>(self: Pipeline<In, Out, E, R>): Pipeline<In, Out & Adds, E | E2, R | R2> => {
+    if (self.processors.some((earlier) => earlier.name === processor.name)) {
+      throw new globalThis.Error(`Two processors are called "${processor.name}"; give one of them another name.`)
+    }
+    return fromProcessors([...self.processors, processor], () =>
+      sequence(self.open(), step<Out, Adds, E2, R2>(processor))
+    )
+  }
+
+// internal
+
+const fromProcessors = <In, Out, E, R>(
+  processors: Pipeline<In, Out, E, R>["processors"],
+  open: () => Session<In, Out, E, R>
+): Pipeline<In, Out, E, R> => ({
+  processors,
+  open,
+  pipe() {
+    return pipeArguments(this, arguments)
+  }
+})
+
+/** One processor as a session of its own: its additions joined to the event, its defects made a rejection. */
+const step = <In, Adds, E, R>(processor: Processor.Processor<In, Adds, E, R>): Session<In, In & Adds, E, R> => {
+  const session = processor.open()
+  const decide = (event: In): Effect.Effect<Step<In & Adds, E, R>, SqlError, SqlClient | R> =>
+    Effect.map(session.decide(event), (verdict): Step<In & Adds, E, R> => {
+      switch (verdict._tag) {
+        case "Accept":
+          return { _tag: "Passed", event: { ...event, ...verdict.adds } }
+        case "Defer":
+          return { _tag: "Deferred", processor: processor.name, until: verdict.until }
+        case "Reject":
+          return { ...verdict, _tag: "Rejected", processor: processor.name }
+      }
+    })
+  return {
+    ...session,
+    decide: (event) =>
+      Effect.catchAllCause(
+        Effect.suspend(() => decide(event)),
+        (cause) =>
+          Cause.isInterrupted(cause) || Cause.isFailure(cause) || SqlReason.inCause(cause)._tag === "Some"
+            ? Effect.failCause(cause)
+            : Effect.succeed({
+                _tag: "Rejected",
+                processor: processor.name,
+                error: Rejection.defect(cause),
+                evidence: Effect.void
+              })
+      )
+  }
+}
+
+/** Two sessions, one behind the other. */
+const sequence = <In, Mid, Out, E, R, E2, R2>(
+  first: Session<In, Mid, E, R>,
+  second: Session<Mid, Out, E2, R2>
+): Session<In, Out, E | E2, R | R2> => ({
+  preload: (events) => Effect.zipRight(first.preload(events), second.preload(events)),
+  decide: (event) =>
+    Effect.flatMap(
+      first.decide(event),
+      (passed): Effect.Effect<Step<Out, E | E2, R | R2>, SqlError, SqlClient | R2> =>
+        passed._tag === "Passed" ? second.decide(passed.event) : Effect.succeed(passed)
+    ),
+  keep: () => {
+    first.keep()
+    second.keep()
+  },
+  drop: () => {
+    first.drop()
+    second.drop()
+  },
+  complete: (draft) => Effect.flatMap(first.complete(draft), second.complete),
+  save: Effect.zipRight(first.save, second.save)
+})

@@ -1,0 +1,255 @@
+/**
+ * A processor: one system layer, a keyed state machine. It loads, decides and saves; only deciding has logic, and that is
+ * a pure function from state and event to a decision with the new state.
+ *
+ * Because new state is a value, undoing an operation inside a batch costs nothing: the value is dropped. Because state is
+ * loaded and saved by key, a batch costs a few statements instead of a few per operation.
+ */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Effect from "effect/Effect"
+import type { Hash } from "../core/Hash.ts"
+import type { Migration } from "../store/Migrations.ts"
+import type { Transaction } from "../store/Transaction.ts"
+import type { Draft, Event } from "./Event.ts"
+
+/** Reads state by key. `undefined`: there is none yet. */
+export type State<in Key, out S> = (key: Key) => S | undefined
+
+/** What a processor says of an event, unless it fails, which rejects the operation. */
+export type Decision<Key, S, Adds> = Accept<Key, S, Adds> | Defer
+
+/** It may pass: this is the new state, and this the event carries from now on. */
+export interface Accept<Key, S, Adds> {
+  readonly _tag: "Accept"
+  readonly state: ReadonlyArray<readonly [key: Key, state: S]>
+  readonly adds: Adds
+}
+
+/** Not yet: it waits until all of these operations were accepted, and is then decided again. */
+export interface Defer {
+  readonly _tag: "Defer"
+  readonly until: ReadonlyArray<Hash>
+}
+
+/** Lets the event pass. */
+export const accept = <Key = never, S = never, Adds extends object = {}>(options?: {
+  /** New states by key; keys that are not named keep theirs. */
+  readonly state?: ReadonlyArray<readonly [key: Key, state: S]> | undefined
+  /** What the event carries afterwards, under names of the processor's choice; `payload` replaces what is handled. */
+  readonly adds?: Adds | undefined
+}): Accept<Key, S, Adds> => ({
+  _tag: "Accept",
+  state: options?.state ?? [],
+  // Without `adds` the type of `Adds` is `{}`, which an empty object is.
+  adds: options?.adds ?? ({} as Adds)
+})
+
+/** Lets the event wait until all of these operations were accepted. */
+export const defer = (until: ReadonlyArray<Hash>): Defer => ({ _tag: "Defer", until })
+
+/**
+ * A processor that needs `In`, adds `Adds`, rejects with `E` and needs the services `R`. Made with {@link make}, which
+ * hides the type of its keys and of its state.
+ */
+export interface Processor<in In, out Adds, out E, out R> {
+  /** Stands in errors and in the inbox beside a rejected operation; unique in a pipeline. */
+  readonly name: string
+  /** The tables it owns. */
+  readonly migrations: ReadonlyArray<Migration>
+  /** Begins a batch: nothing of an earlier one is remembered, since another process may have written meanwhile. */
+  readonly open: () => Session<In, Adds, E, R>
+}
+
+/** A processor at work on one batch. */
+export interface Session<in In, out Adds, out E, out R> {
+  /** Loads what the bare events name, for a whole batch at once. */
+  readonly preload: (events: ReadonlyArray<Event>) => Effect.Effect<void, SqlError, SqlClient | R>
+  /** Decides about one event. New state is only noted until {@link keep}. */
+  readonly decide: (event: In) => Effect.Effect<Verdict<Adds, E, R>, SqlError, SqlClient | R>
+  /** The operation was accepted: what was noted is the state from now on. */
+  readonly keep: () => void
+  /** The operation is undone: what was noted is forgotten. */
+  readonly drop: () => void
+  /** Completes an operation of our own before it is signed. */
+  readonly complete: (draft: Draft) => Effect.Effect<Draft, E | SqlError, SqlClient | R>
+  /** Writes the states that changed. */
+  readonly save: Effect.Effect<void, SqlError, Transaction | SqlClient | R>
+}
+
+/** A decision as the pipeline sees it: the state stays inside the session, a failure is a value. */
+export type Verdict<Adds, E, R> = { readonly _tag: "Accept"; readonly adds: Adds } | Defer | Reject<E, R>
+
+/** It said no. `evidence` keeps what shall remain of that. */
+export interface Reject<out E, out R> {
+  readonly _tag: "Reject"
+  readonly error: E
+  readonly evidence: Effect.Effect<void, SqlError, Transaction | SqlClient | R>
+}
+
+/**
+ * What a processor of one's own consists of. `Loads` and `Writes` are the services that reading and writing need;
+ * writing needs the {@link Transaction}, which reading does not get.
+ */
+export interface Options<Key, S, In extends Event, Adds extends object, E, Loads, Writes> {
+  readonly name: string
+  readonly migrations?: ReadonlyArray<Migration> | undefined
+  /** Which states decide about this event; they are loaded for the whole batch at once. */
+  readonly keys: (event: Event<In["extensions"]>) => ReadonlyArray<Key>
+  /** Further keys that depend on what earlier processors added; loaded as they come. */
+  readonly laterKeys?: ((event: In) => ReadonlyArray<Key>) | undefined
+  /** Reads the states of these keys; keys without state may be missing in the result. */
+  readonly load: (keys: ReadonlyArray<Key>) => Effect.Effect<ReadonlyMap<Key, S>, SqlError, Loads>
+  /**
+   * Decides. Pure: no service, no clock, no randomness, no I/O; an `Either` is the quickest way to say it. A failure
+   * rejects the operation. Accept, defer and fail must follow from `state` and `event` alone.
+   */
+  readonly decide: (state: State<Key, S>, event: In) => Effect.Effect<Decision<Key, S, Adds>, E>
+  /** Writes the states that changed in this batch. */
+  readonly save: (changed: ReadonlyMap<Key, S>) => Effect.Effect<void, SqlError, Writes>
+  /** The outgoing side: completes an operation of our own before it is signed, just as pure. */
+  readonly outgoing?:
+    | {
+        readonly keys: (draft: Draft) => ReadonlyArray<Key>
+        readonly complete: (state: State<Key, S>, draft: Draft) => Effect.Effect<Draft, E>
+      }
+    | undefined
+  /** What shall remain of a rejection by this processor; written although the operation's own changes are undone. */
+  readonly evidence?: ((error: E, event: In) => Effect.Effect<void, SqlError, Writes>) | undefined
+}
+
+/**
+ * Makes a processor. `Key` and `S` (the state) are given, the rest is inferred.
+ *
+ * @example
+ * // At most `limit` operations an author.
+ * const quota = (limit: number) =>
+ *   Processor.make<VerifyingKey, number>()({
+ *     name: "quota",
+ *     keys: ({ author }) => [author],
+ *     load: Quotas.load,
+ *     decide: (state, { author }) => {
+ *       const used = (state(author) ?? 0) + 1
+ *       return used > limit
+ *         ? Either.left(new QuotaExceeded({ author, limit }))
+ *         : Either.right(Processor.accept({ state: [[author, used]], adds: { used } }))
+ *     },
+ *     save: Quotas.save
+ *   })
+ */
+export const make =
+  <Key extends string | number, S>() =>
+  <In extends Event = Event, Adds extends object = {}, E = never, Loads = never, Writes = never>(
+    options: Options<Key, S, In, Adds, E, Loads, Writes>
+  ): Processor<In, Adds, E, Exclude<Loads, SqlClient> | Exclude<Writes, SqlClient | Transaction>> => ({
+    name: options.name,
+    migrations: options.migrations ?? [],
+    open: () => open(widen(options))
+  })
+
+/**
+ * Makes a processor without state: a check of the event alone.
+ *
+ * @example
+ * const short = Processor.stateless({
+ *   name: "short",
+ *   decide: (event) =>
+ *     (event.operation.body?.length ?? 0) > 1000 ? Either.left(new TooLong()) : Either.right(Processor.accept())
+ * })
+ */
+export const stateless = <In extends Event = Event, Adds extends object = {}, E = never>(options: {
+  readonly name: string
+  readonly decide: (event: In) => Effect.Effect<Decision<never, never, Adds>, E>
+}): Processor<In, Adds, E, never> =>
+  make<never, never>()({
+    name: options.name,
+    keys: () => [],
+    load: () => Effect.succeed(new Map<never, never>()),
+    decide: (_: State<never, never>, event: In) => options.decide(event),
+    save: () => Effect.void
+  })
+
+// internal
+
+type Services<R> = { readonly loads: SqlClient | R; readonly writes: SqlClient | Transaction | R }
+
+/** The same options with their needs written as the session writes them: the client, the transaction, and the rest. */
+const widen = <Key, S, In extends Event, Adds extends object, E, Loads, Writes>(
+  options: Options<Key, S, In, Adds, E, Loads, Writes>
+) =>
+  // `Loads` is `SqlClient` and what is left without it, and so for `Writes`; TypeScript cannot see that of a parameter.
+  options as unknown as Options<
+    Key,
+    S,
+    In,
+    Adds,
+    E,
+    Services<Exclude<Loads, SqlClient> | Exclude<Writes, SqlClient | Transaction>>["loads"],
+    Services<Exclude<Loads, SqlClient> | Exclude<Writes, SqlClient | Transaction>>["writes"]
+  >
+
+const open = <Key extends string | number, S, In extends Event, Adds extends object, E, R>(
+  options: Options<Key, S, In, Adds, E, SqlClient | R, SqlClient | Transaction | R>
+): Session<In, Adds, E, R> => {
+  /** The state of every key that was asked for: as it was loaded, then as the accepted operations left it. */
+  const known = new Map<Key, S | undefined>()
+  const changed = new Map<Key, S>()
+  let noted: ReadonlyArray<readonly [Key, S]> = []
+  const state: State<Key, S> = (key) => known.get(key)
+
+  const load = (keys: ReadonlyArray<Key>): Effect.Effect<void, SqlError, SqlClient | R> => {
+    const missing = new Set<Key>()
+    for (const key of keys) if (!known.has(key)) missing.add(key)
+    if (missing.size === 0) return Effect.void
+    const wanted = Array.from(missing)
+    return Effect.map(options.load(wanted), (found) => {
+      for (const key of wanted) known.set(key, found.get(key))
+    })
+  }
+
+  const decide = (event: In): Effect.Effect<Verdict<Adds, E, R>> =>
+    Effect.match(
+      Effect.suspend(() => options.decide(state, event)),
+      {
+        onFailure: (error) => ({
+          _tag: "Reject",
+          error,
+          evidence: Effect.suspend(() => options.evidence?.(error, event) ?? Effect.void)
+        }),
+        onSuccess: (decision) => {
+          if (decision._tag === "Accept") noted = decision.state
+          return decision
+        }
+      }
+    )
+
+  return {
+    preload: (events) => load(events.flatMap(options.keys)),
+    decide: (event) => {
+      const keys = options.keys(event)
+      const later = options.laterKeys?.(event) ?? []
+      return [...keys, ...later].every((key) => known.has(key))
+        ? decide(event)
+        : Effect.zipRight(load([...keys, ...later]), decide(event))
+    },
+    keep: () => {
+      for (const [key, value] of noted) {
+        known.set(key, value)
+        changed.set(key, value)
+      }
+      noted = []
+    },
+    drop: () => {
+      noted = []
+    },
+    complete: (draft) => {
+      const outgoing = options.outgoing
+      if (outgoing === undefined) return Effect.succeed(draft)
+      return Effect.zipRight(
+        load(outgoing.keys(draft)),
+        Effect.suspend(() => outgoing.complete(state, draft))
+      )
+    },
+    save: Effect.suspend(() => (changed.size === 0 ? Effect.void : options.save(changed)))
+  }
+}

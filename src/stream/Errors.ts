@@ -1,0 +1,95 @@
+/** What the stream controller can answer besides an outcome. */
+import * as Schema from "effect/Schema"
+import type * as Extensions from "../core/Extensions.ts"
+import * as Hash from "../core/Hash.ts"
+import type * as Header from "../core/Header.ts"
+import * as LogId from "../core/LogId.ts"
+import type * as Operation from "../core/Operation.ts"
+import * as Topic from "../core/Topic.ts"
+
+/** The operation came under a topic that its log does not belong to. */
+export class WrongTopic extends Schema.TaggedError<WrongTopic>()("WrongTopic", {
+  id: Hash.Schema,
+  topic: Topic.Schema,
+  logId: LogId.Schema
+}) {
+  override get message() {
+    return `Operation ${this.id} belongs to log ${this.logId}, which is not the log of topic ${this.topic} it was sent under.`
+  }
+}
+
+/** The operation is wrong for everyone: it is not stored, and sending it again will not help. */
+export type Invalid = Header.InvalidHeader | Operation.InvalidPayload | Extensions.InvalidExtensions | WrongTopic
+
+/** The inbox holds as many operations as it may. Nothing was stored; process or discard some, then send again. */
+export class InboxFull extends Schema.TaggedError<InboxFull>()("InboxFull", { capacity: Schema.Number }) {
+  override get message() {
+    return `The inbox is full (${this.capacity} operations wait or were rejected). Replay or discard some of them, or raise the capacity.`
+  }
+}
+
+/** The operation is not in the inbox, so there is nothing to skip or discard. */
+export class NotInInbox extends Schema.TaggedError<NotInInbox>()("NotInInbox", {
+  id: Hash.Schema,
+  where: Schema.optional(Schema.Literal("accepted", "queued", "waiting", "rejected", "discarded"))
+}) {
+  override get message() {
+    return this.where === undefined
+      ? `Operation ${this.id} is not known here.`
+      : `Operation ${this.id} is ${this.where}; only what is in the inbox can be skipped or discarded.`
+  }
+}
+
+/** The operation cannot be skipped: its header has no place at the end of its log now. */
+export class CannotSkip extends Schema.TaggedError<CannotSkip>()("CannotSkip", {
+  id: Hash.Schema,
+  reason: Schema.String
+}) {
+  override get message() {
+    return `Operation ${this.id} cannot be skipped: ${this.reason}. Skip or replay what comes before it first, or discard it.`
+  }
+}
+
+/** An operation of our own would have to wait; nothing was published. */
+export class MustWait extends Schema.TaggedError<MustWait>()("MustWait", {
+  processor: Schema.String,
+  until: Schema.Array(Schema.String)
+}) {
+  override get message() {
+    return `Not published: ${this.processor} wants these operations first: ${this.until.join(", ")}.`
+  }
+}
+
+/** The controller was called from inside a handler or another transaction, where it would wait for itself. */
+export class InsideTransaction extends Schema.TaggedError<InsideTransaction>()("InsideTransaction", {
+  call: Schema.String
+}) {
+  override get message() {
+    return `${this.call} was called inside a transaction and would wait for it for ever. Hand it to Transaction.afterCommit.`
+  }
+}
+
+/** The database belongs to another application, whose handler must not be passed over. */
+export class WrongApplication extends Schema.TaggedError<WrongApplication>()("WrongApplication", {
+  expected: Schema.String,
+  found: Schema.String
+}) {
+  override get message() {
+    return `This database belongs to the application "${this.expected}"; "${this.found}" would accept operations that it never sees. Open it with "${this.expected}", or use another file.`
+  }
+}
+
+/** The application has not handled everything that was accepted, or was another version when it did. */
+export class ApplicationBehind extends Schema.TaggedError<ApplicationBehind>()("ApplicationBehind", {
+  name: Schema.String,
+  version: Schema.Number,
+  found: Schema.optional(Schema.Number),
+  acknowledged: Schema.Number,
+  position: Schema.Number
+}) {
+  override get message() {
+    return this.found === undefined || this.found === this.version
+      ? `The application "${this.name}" has acknowledged position ${this.acknowledged} of ${this.position}; what was accepted without it has to be replayed into it, which this version cannot do yet. Ingest an export into a fresh database instead.`
+      : `The application "${this.name}" is version ${this.version}, but this database was built by version ${this.found}. Rebuilding is not there yet; ingest an export into a fresh database instead.`
+  }
+}

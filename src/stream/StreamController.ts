@@ -1,0 +1,247 @@
+/**
+ * The stream controller: when operations are processed. It takes them in, runs them through the pipeline and the
+ * application, replays what never completed, and publishes our own.
+ *
+ * There is one writer. Operations share transactions (group commit), each atomic by itself; after each transaction the
+ * event loop gets a turn. Two processes may open the same database: what one has begun the other waits for.
+ *
+ * @example
+ * class Apples extends StreamController.Tag<Apples>()("Apples", { pipeline, application: apples }) {}
+ *
+ * const program = Effect.gen(function* () {
+ *   const controller = yield* Apples
+ *   yield* controller.publish({ key, topic, message: { to: "horse", apples: 3 } })
+ * })
+ *
+ * program.pipe(Effect.provide(Apples.layer), Effect.provide(SqliteClient.layer({ filename: "apples.db" })))
+ */
+import { SqlClient, TransactionConnection } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as PubSub from "effect/PubSub"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
+import * as Crypto from "../core/Crypto.ts"
+import * as Extensions from "../core/Extensions.ts"
+import type { Hash } from "../core/Hash.ts"
+import type * as Operation from "../core/Operation.ts"
+import type { Topic } from "../core/Topic.ts"
+import type * as Application from "../pipeline/Application.ts"
+import type * as Event from "../pipeline/Event.ts"
+import type * as Outcome from "../pipeline/Outcome.ts"
+import type * as Pipeline from "../pipeline/Pipeline.ts"
+import * as Policy from "../pipeline/Policy.ts"
+import * as Rejection from "../pipeline/Rejection.ts"
+import { Outdated } from "../processors/LogIntegrity.ts"
+import type { MigrationError } from "../store/Migrations.ts"
+import * as Status from "../store/Status.ts"
+import * as Transaction from "../store/Transaction.ts"
+import type { ApplicationBehind, CannotSkip, InboxFull, Invalid, NotInInbox, WrongApplication } from "./Errors.ts"
+import { InsideTransaction } from "./Errors.ts"
+import type { Setup } from "./internal/attempt.ts"
+import * as Intake from "./internal/intake.ts"
+import * as Skip from "./internal/skip.ts"
+import * as Open from "./internal/open.ts"
+import * as Publishing from "./internal/publish.ts"
+import * as Verifier from "./internal/verifier.ts"
+import * as Work from "./internal/work.ts"
+
+/** Where operations come from, as far as their sender says. */
+export interface From {
+  /** The topic they came under; an operation of another topic's log is refused. */
+  readonly topic?: Topic | undefined
+  /** A name for the sender, kept beside the operation as long as it is in the inbox. */
+  readonly source?: string | undefined
+}
+
+/** An operation that was received: queued from now on, or known from before. Either way it is durable. */
+export type Received = { readonly _tag: "Queued"; readonly id: Hash } | Outcome.Known
+
+/** An operation of our own to be published. `message` is encoded as the body; none makes an operation without a body. */
+export interface Draft<out Message> extends Publishing.Draft<Message> {}
+
+/** An operation of our own that was published. */
+export type Published = Publishing.Published
+
+/** How many operations of a drain or replay came to which end. */
+export type Counts = Work.Counts
+
+/** A stream controller for messages of type `Message`, whose operations can be rejected with `E`. */
+export interface StreamController<in Message, out E> {
+  /**
+   * Stores an operation for later processing. Durable when it returns, idempotent by id. What is wrong for everyone is a
+   * typed error and not stored.
+   */
+  readonly receive: (raw: Operation.Raw, from?: From) => Effect.Effect<Received, Invalid | InboxFull | Failure>
+  /** {@link receive} for many operations in one transaction; an invalid one costs the others nothing. */
+  readonly receiveAll: (
+    raws: ReadonlyArray<Operation.Raw>,
+    from?: From
+  ) => Effect.Effect<ReadonlyArray<Received | Invalid>, InboxFull | Failure>
+  /** Receives an operation and processes it in the same transaction, with what it wakes. */
+  readonly process: (
+    raw: Operation.Raw,
+    from?: From
+  ) => Effect.Effect<Outcome.Outcome<E>, Invalid | InboxFull | Failure>
+  /** {@link process} for many operations, group commit; gives an answer for each, in their order. */
+  readonly processAll: (
+    raws: ReadonlyArray<Operation.Raw>,
+    from?: From
+  ) => Effect.Effect<ReadonlyArray<Intake.Answer<E>>, Failure>
+  /**
+   * Builds, signs, processes and appends an operation of our own, in one transaction that is on the disk when this
+   * returns. If anything says no it never existed: no gap in the log, a typed error.
+   */
+  readonly publish: (
+    draft: Draft<Message>
+  ) => Effect.Effect<Published, E | Rejection.BuiltIn | Publishing.PublishError | Failure>
+  /** Processes everything that is queued, and what that wakes. */
+  readonly drain: Effect.Effect<Counts, Failure>
+  /** Processes whatever is queued, now and as it comes. Infrastructure errors are waited out, with growing pauses. */
+  readonly run: Effect.Effect<never, InsideTransaction>
+  /** Queues everything that is waiting or rejected, and drains. */
+  readonly replay: Effect.Effect<Counts, Failure>
+  /** Lets only the header of an operation into its log, so that the log goes on; recorded. Gives its position. */
+  readonly skip: (id: Hash) => Effect.Effect<number, NotInInbox | CannotSkip | Failure>
+  /** Deletes an operation and remembers its id, so that it is not taken in again; recorded. */
+  readonly discard: (id: Hash, why?: string) => Effect.Effect<void, NotInInbox | Failure>
+  /**
+   * What became of operations, from now on, after the commit. Bounded: a reader that lags more than 4,096 outcomes behind
+   * misses the oldest; everything is in the store.
+   */
+  readonly outcomes: Stream.Stream<Outcome.Outcome<E>>
+  /** Counts per state, logs, topics, and the last position. */
+  readonly status: Effect.Effect<Status.Status, SqlError>
+}
+
+/** Nobody's verdict: the database, or a call from inside a transaction. Nothing was changed. */
+export type Failure = SqlError | InsideTransaction
+
+/** Why a controller cannot be opened on a database. Nothing was changed. */
+export type OpenError = SqlError | MigrationError | WrongApplication | ApplicationBehind
+
+/** What a controller is made of. */
+export interface Options<X extends Extensions.Fields, Out extends Event.Event, A, E, R, E2, R2> {
+  readonly pipeline: Pipeline.Pipeline<Event.Event<X>, Out, E, R>
+  readonly application: Application.Application<Out, A, E2, R2>
+  /** How extensions are read and, for our own operations, written. Default: p2panda's node extensions, and open maps. */
+  readonly extensions?: Extensions.Codec<X> | undefined
+  /** What happens to a rejected operation. Default: {@link defaultPolicy}. */
+  readonly policy?: ((error: E | E2 | Rejection.BuiltIn) => Policy.Policy) | undefined
+  /** Operations to a transaction. Default: 100. */
+  readonly batchSize?: number | undefined
+  /** Operations that the inbox holds at the most. Default: 1,000,000. */
+  readonly capacity?: number | undefined
+  /** How long a busy database is waited for. Default: 5 seconds. */
+  readonly busyLimit?: Duration.DurationInput | undefined
+  /** How often `run` looks for what another process has queued. Default: 1 second. */
+  readonly poll?: Duration.DurationInput | undefined
+  /**
+   * Signatures and hashes. Default: libsodium; native where it loads, and then in a worker thread where there are many to
+   * check. What is given here is used as it is, on this thread.
+   */
+  readonly crypto?: Layer.Layer<Crypto.Crypto> | undefined
+}
+
+/**
+ * Rejected operations are held until they are replayed, with two exceptions: a bug gets three attempts, and what its log
+ * was pruned past is discarded.
+ */
+export const defaultPolicy = (error: unknown): Policy.Policy => {
+  if (error instanceof Rejection.Defect) return Policy.defects
+  return error instanceof Outdated ? Policy.discard : Policy.hold
+}
+
+/**
+ * What processors (`R`) and handler (`R2`) need besides the client. Only the handler is given a transaction; a processor
+ * that reads with one does not get it, so that it cannot write where it should read.
+ */
+type Needs<R, R2> = SqlClient | Exclude<R, SqlClient> | Exclude<R2, SqlClient | Transaction.Transaction>
+
+/**
+ * Opens a controller on the database of the surrounding `SqlClient`: migrates it, and queues everything that was
+ * received and not accepted, to be replayed by {@link StreamController.run} or `drain`.
+ */
+export const make = <Out extends Event.Event, A, E, R, E2, R2, X extends Extensions.Fields = Extensions.Any>(
+  options: Options<X, Out, A, E, R, E2, R2>
+): Effect.Effect<StreamController<A, E | E2>, OpenError, Needs<R, R2> | Scope.Scope> =>
+  Effect.gen(function* () {
+    const setup = defaults(options)
+    const sql = Transaction.client(yield* SqlClient)
+    // What the handler needs, without the span and the transaction that were open while this was made.
+    const context = yield* Effect.context<Exclude<Needs<R, R2>, SqlClient>>()
+    const services = Context.add(Context.omit(Tracer.ParentSpan, Scope.Scope)(context), SqlClient, sql)
+    const crypto = yield* Effect.provide(Crypto.Crypto, options.crypto ?? Crypto.layer)
+    const decode = options.crypto === undefined ? yield* Verifier.make(crypto) : Verifier.inline(crypto)
+    const provide = <B, Err>(self: Effect.Effect<B, Err, SqlClient | R | R2>): Effect.Effect<B, Err> =>
+      Effect.mapInputContext(self, (current: Context.Context<never>) =>
+        // A call that comes after a commit still carries that transaction; it must not be taken for an open one.
+        Context.merge(
+          Context.omit(Transaction.Transaction, TransactionConnection)(current),
+          // `R` holds `Transaction` at most where one is open, and then gets it there.
+          services as Context.Context<SqlClient | R | R2>
+        )
+      )
+    yield* provide(Open.open(setup))
+
+    const outcomes = yield* PubSub.sliding<Outcome.Outcome<E | E2>>(4096)
+    const work = yield* Work.make(setup, {
+      poll: Duration.decode(options.poll ?? "1 second"),
+      announce: (done) => Effect.asVoid(PubSub.publishAll(outcomes, done))
+    })
+    const guarded = <B, Err>(
+      call: string,
+      self: Effect.Effect<B, Err, SqlClient | R | R2>
+    ): Effect.Effect<B, Err | InsideTransaction> =>
+      Effect.flatMap(
+        Transaction.isOpen(sql),
+        (open): Effect.Effect<B, Err | InsideTransaction> => (open ? new InsideTransaction({ call }) : provide(self))
+      )
+    return {
+      ...Intake.make(setup, crypto, decode, work, guarded),
+      publish: (draft) => guarded("publish", Publishing.publish(setup, crypto, work, draft)),
+      drain: guarded("drain", work.drain),
+      run: guarded("run", work.run),
+      replay: guarded("replay", work.replay),
+      skip: (id) => guarded("skip", Skip.skip(setup, id)),
+      discard: (id, why) => guarded("discard", Skip.discard(setup, id, why)),
+      outcomes: Stream.fromPubSub(outcomes),
+      status: provide(Status.status)
+    }
+  })
+
+/**
+ * The tag of a controller with its types, and the layer that makes it: `SqlClient` and what the handler needs are all it
+ * requires.
+ */
+export const Tag =
+  <Self>() =>
+  <const Id extends string, Out extends Event.Event, A, E, R, E2, R2, X extends Extensions.Fields = Extensions.Any>(
+    id: Id,
+    options: Options<X, Out, A, E, R, E2, R2>
+  ): TagClass<Self, Id, StreamController<A, E | E2>, Layer.Layer<Self, OpenError, Needs<R, R2>>> => {
+    const tag = Context.Tag(id)<Self, StreamController<A, E | E2>>()
+    return Object.assign(tag, { layer: Layer.scoped(tag, make(options)) })
+  }
+
+/** The type of {@link Tag}. */
+export type TagClass<Self, Id extends string, Service, L> = Context.TagClass<Self, Id, Service> & { readonly layer: L }
+
+// internal
+
+const defaults = <Out extends Event.Event, A, E, R, E2, R2, X extends Extensions.Fields>(
+  options: Options<X, Out, A, E, R, E2, R2>
+): Setup<X, Out, A, E | E2, R | R2> => ({
+  pipeline: options.pipeline,
+  application: options.application,
+  // Without a codec `X` is its default, which is what this codec reads.
+  codec: options.extensions ?? (Extensions.any as unknown as Extensions.Codec<X>),
+  policy: options.policy ?? defaultPolicy,
+  batchSize: Math.max(1, options.batchSize ?? 100),
+  capacity: options.capacity ?? 1_000_000,
+  busyLimit: Duration.decode(options.busyLimit ?? "5 seconds")
+})

@@ -1,0 +1,274 @@
+/**
+ * One transaction over many operations, and what to do when it fails for the sake of one of them.
+ *
+ * Most of what can be wrong with an operation is undone by itself inside the batch. Two things are not: a handler that
+ * never ends, and a constraint that only the commit checks. Then the batch is undone and run again one by one, so that
+ * the guilty operation is found and rejected and the others pass.
+ */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import { SqlError } from "@effect/sql/SqlError"
+import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Extensions from "../../core/Extensions.ts"
+import type { Hash } from "../../core/Hash.ts"
+import * as Application from "../../pipeline/Application.ts"
+import * as Batch from "../../pipeline/Batch.ts"
+import type * as Event from "../../pipeline/Event.ts"
+import type * as Outcome from "../../pipeline/Outcome.ts"
+import type * as Policy from "../../pipeline/Policy.ts"
+import * as Rejection from "../../pipeline/Rejection.ts"
+import * as Consumers from "../../store/Consumers.ts"
+import * as Inbox from "../../store/Inbox.ts"
+import * as SqlReason from "../../store/SqlReason.ts"
+import * as Transaction from "../../store/Transaction.ts"
+import { InboxFull } from "../Errors.ts"
+import * as Candidates from "./candidates.ts"
+import { fromInbox } from "./queue.ts"
+import * as Settle from "./settle.ts"
+import { turn } from "./turn.ts"
+
+/** Everything that processing needs to know. */
+export interface Setup<X extends Extensions.Fields, Out extends Event.Event, A, E, R>
+  extends Batch.Definition<Event.Event<X>, Out, A, E, R> {
+  readonly codec: Extensions.Codec<X>
+  readonly policy: (error: E | Rejection.BuiltIn) => Policy.Policy
+  /** Operations to a transaction; what they wake may come on top. */
+  readonly batchSize: number
+  /** Operations that the inbox holds at the most. */
+  readonly capacity: number
+  readonly busyLimit: Duration.Duration
+}
+
+/** A new operation that was not accepted, and for which the inbox had no room. Nothing of it is kept. */
+export interface Refused {
+  readonly _tag: "Refused"
+  readonly id: Hash
+  readonly error: InboxFull
+}
+
+/** What became of operations. `left`: more was woken than the transaction had room for; it is queued. */
+export interface Done<out E> {
+  readonly outcomes: ReadonlyArray<Outcome.Outcome<E> | Refused>
+  readonly left: boolean
+}
+
+/** What is woken in a transaction is decided in it, up to so many operations: its rows are in memory until it ends. */
+const wokenAtMost = 1000
+
+/** What a transaction takes on: reads what is there, inside the transaction. */
+export type Source<X extends Extensions.Fields, Err> = Effect.Effect<
+  ReadonlyArray<Candidates.Candidate<X>>,
+  SqlError | Err,
+  SqlClient | Transaction.Transaction
+>
+
+/**
+ * Processes what `source` gives and then, before anything else, all that was woken by it; gives the outcomes after the
+ * commits.
+ */
+export const attempt = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err>(
+  setup: Setup<X, Out, A, E, R>,
+  source: Source<X, Err>
+): Effect.Effect<Done<E>["outcomes"], SqlError | Err, SqlClient | R> =>
+  Effect.suspend(() => {
+    let taken: ReadonlyArray<Candidates.Candidate<X>> = []
+    const noting = Effect.tap(source, (candidates) => {
+      taken = candidates
+    })
+    return Effect.catchIf(
+      Effect.flatMap(transaction(setup, noting, wokenAtMost), (done) => caughtUp(setup, done)),
+      isolates,
+      () =>
+        Effect.map(
+          Effect.forEach(taken, (candidate) =>
+            Effect.flatMap(alone(setup, candidate), (done) => caughtUp(setup, done))
+          ),
+          (outcomes) => outcomes.flat()
+        )
+    )
+  })
+
+/** The application has handled everything up to this position, in the transaction that made it so. */
+export const acknowledge = (
+  setup: { readonly application: { readonly name: string } },
+  position: number
+): Effect.Effect<void, SqlError, Transaction.Transaction> =>
+  setup.application.name === Application.noneName
+    ? Effect.void
+    : Consumers.acknowledge(setup.application.name, position)
+
+/** A handler did not end in time. */
+export class Overdue extends Data.TaggedError("Overdue")<{ readonly limit: Duration.Duration }> {}
+
+type Guilt = SqlError | Overdue
+
+/** Whether a failure of a transaction is the fault of an operation in it, rather than nobody's. */
+export const isGuilt = (error: unknown): error is Guilt =>
+  error instanceof Overdue || (error instanceof SqlError && !SqlReason.isInfrastructure(error))
+
+/** The guilt as the rejection of the operation. */
+export const blame = (guilt: Guilt): Rejection.TimeLimitExceeded | Rejection.StatementFailed =>
+  guilt instanceof Overdue
+    ? new Rejection.TimeLimitExceeded({ limitMillis: Duration.toMillis(guilt.limit) })
+    : Rejection.statementFailed(guilt)
+
+/**
+ * Runs a batch and fails when one of its handlers takes longer than it may. One watch for the whole batch: a timer for
+ * each operation would cost as much as all the rest of it.
+ */
+export const watched = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, B, E2, R2>(
+  setup: Setup<X, Out, A, E, R>,
+  batch: Batch.Batch<Event.Event<X>, E, R>,
+  body: Effect.Effect<B, E2, R2>
+): Effect.Effect<B, E2 | Overdue, R2> => {
+  const limit = setup.application.timeLimit
+  const watch = Effect.gen(function* () {
+    for (;;) {
+      const now = yield* Clock.currentTimeMillis
+      const since = batch.handlingSince() ?? now
+      const left = since + Duration.toMillis(limit) - now
+      if (left <= 0) return yield* new Overdue({ limit })
+      yield* Effect.sleep(left)
+    }
+  })
+  // Also where the caller cannot be interrupted: the watch has to end with the batch, and a handler at its limit.
+  return Effect.raceFirst(Effect.interruptible(body), Effect.interruptible(watch))
+}
+
+// internal
+
+/** Whether the operations of a failed transaction are to be tried one by one. */
+const isolates = (error: unknown): error is Guilt | InboxFull => isGuilt(error) || error instanceof InboxFull
+
+/** With what was left of the woken ones. */
+const caughtUp = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
+  setup: Setup<X, Out, A, E, R>,
+  done: Done<E>
+): Effect.Effect<Done<E>["outcomes"], SqlError, SqlClient | R> =>
+  done.left
+    ? Effect.zipWith(turn, attempt(setup, fromInbox(setup)), (_, more) => [...done.outcomes, ...more])
+    : Effect.succeed(done.outcomes)
+
+/** One operation in a transaction of its own, rejected when it fails even so. */
+const alone = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
+  setup: Setup<X, Out, A, E, R>,
+  candidate: Candidates.Candidate<X>
+): Effect.Effect<Done<E>, SqlError, SqlClient | R> =>
+  Effect.gen(function* () {
+    const { id } = candidate.event
+    // Another one of the batch may have woken it, or another process have taken it meanwhile.
+    const again = Effect.gen(function* () {
+      yield* Inbox.queueDue(yield* Clock.currentTimeMillis)
+      return (yield* Candidates.sort([candidate.event])).candidates
+    })
+    const result = yield* Effect.either(transaction(setup, again, 0))
+    if (result._tag === "Right") return result.right
+    const failure = result.left
+    const refused = (error: InboxFull): Done<E> => ({ outcomes: [{ _tag: "Refused", id, error }], left: false })
+    if (failure instanceof InboxFull) return refused(failure)
+    if (!isGuilt(failure)) return yield* Effect.fail(failure)
+    const rejected = { _tag: "Rejected" as const, processor: setup.application.name, error: blame(failure) }
+    const settled = Effect.flatMap(again, (candidates) =>
+      Settle.settle<X, E>(
+        candidates.map((one) => ({ candidate: one, decided: rejected })),
+        () => false,
+        setup
+      )
+    )
+    return yield* Transaction.run(settled, { busyLimit: setup.busyLimit }).pipe(
+      Effect.map(({ outcomes }): Done<E> => ({ outcomes, left: false })),
+      Effect.catchTag("InboxFull", (error) => Effect.succeed(refused(error)))
+    )
+  })
+
+const transaction = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err>(
+  setup: Setup<X, Out, A, E, R>,
+  source: Source<X, Err>,
+  room: number
+): Effect.Effect<Done<E>, SqlError | Overdue | InboxFull | Err, SqlClient | R> =>
+  Transaction.run(
+    Effect.gen(function* () {
+      const batch = yield* Batch.open(setup)
+      const candidates = yield* source
+      if (candidates.length === 0) return { outcomes: [], left: false }
+      const done = yield* watched(setup, batch, rounds(setup, batch, candidates, room))
+      yield* acknowledge(setup, yield* batch.finish)
+      return done
+    }),
+    { busyLimit: setup.busyLimit }
+  )
+
+/**
+ * Round after round: what an operation wakes is decided right behind it, before the rest of the batch, so that the outcome
+ * does not depend on how operations are cut into batches. As long as there is room for it in this transaction, that is;
+ * the rest stays queued.
+ */
+const rounds = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
+  setup: Setup<X, Out, A, E, R>,
+  batch: Batch.Batch<Event.Event<X>, E, R>,
+  first: ReadonlyArray<Candidates.Candidate<X>>,
+  forWoken: number
+) =>
+  Effect.gen(function* () {
+    const outcomes: Array<Outcome.Outcome<E>> = []
+    let room = forWoken
+    let left = false
+    let waits = yield* Inbox.anyWaiting
+    let candidates = first
+    yield* batch.preload(first.map(({ event }) => event))
+    while (candidates.length > 0) {
+      const round = yield* decide(batch, candidates, waits)
+      const settled = yield* Settle.settle(round, batch.accepted, setup)
+      outcomes.push(...settled.outcomes)
+      waits = waits || settled.outcomes.some(({ _tag }) => _tag === "Deferred")
+      const again = settled.again.slice(0, room)
+      yield* Inbox.put(settled.again.slice(room).filter(isNew).map(Candidates.incoming))
+      const woken = settled.woken.slice(0, room - again.length)
+      left = left || again.length + woken.length < settled.again.length + settled.woken.length
+      room -= again.length + woken.length
+      const next = [...(yield* restored(setup, woken)), ...again].sort(byAge)
+      yield* batch.preload(next.map(({ event }) => event))
+      candidates = [...next, ...candidates.slice(round.length)]
+    }
+    return { outcomes, left }
+  })
+
+/** Entries as candidates. One that does not read back stays queued; whoever takes it from there says so. */
+const restored = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
+  setup: Setup<X, Out, A, E, R>,
+  numbers: ReadonlyArray<number>
+) =>
+  Effect.map(numbers.length === 0 ? Effect.succeed([]) : Inbox.entries(numbers), (entries) =>
+    entries.flatMap((entry) => {
+      const candidate = Candidates.restore(setup.codec, entry)
+      return candidate._tag === "Right" ? [candidate.right] : []
+    })
+  )
+
+/** Oldest first; what has no entry came with this batch, and keeps its order. */
+const byAge = (a: Candidates.Candidate<Extensions.Fields>, b: Candidates.Candidate<Extensions.Fields>) =>
+  (a.entry ?? Number.MAX_SAFE_INTEGER) - (b.entry ?? Number.MAX_SAFE_INTEGER)
+
+const isNew = ({ entry }: Candidates.Candidate<Extensions.Fields>) => entry === undefined
+
+/** Decides one after the other, until one is accepted that wakes something. */
+const decide = <X extends Extensions.Fields, E, R>(
+  batch: Batch.Batch<Event.Event<X>, E, R>,
+  candidates: ReadonlyArray<Candidates.Candidate<X>>,
+  waits: boolean
+) =>
+  Effect.gen(function* () {
+    const round: Array<Settle.Decision<X, E>> = []
+    const deferred: Array<Settle.Decision<X, E>> = []
+    for (const candidate of candidates) {
+      const decision = { candidate, decided: yield* batch.process(candidate.event) }
+      round.push(decision)
+      if (decision.decided._tag === "Deferred") deferred.push(decision)
+      if (decision.decided._tag !== "Accepted") continue
+      if (deferred.some((earlier) => Settle.wakes(candidate.event, earlier))) break
+      if (waits && (yield* Inbox.anyWaitingFor(Candidates.incoming(candidate)))) break
+    }
+    return round
+  })

@@ -1,0 +1,92 @@
+/** From bytes to events: of operations that were just received, and of operations from the inbox. */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import type * as Crypto from "../../core/Crypto.ts"
+import type * as Extensions from "../../core/Extensions.ts"
+import type { Hash } from "../../core/Hash.ts"
+import * as Operation from "../../core/Operation.ts"
+import * as Event from "../../pipeline/Event.ts"
+import type * as Outcome from "../../pipeline/Outcome.ts"
+import * as Rejection from "../../pipeline/Rejection.ts"
+import * as Decisions from "../../store/Decisions.ts"
+import * as Inbox from "../../store/Inbox.ts"
+import * as Operations from "../../store/Operations.ts"
+import { WrongTopic, type Invalid } from "../Errors.ts"
+
+/** An operation that is to be processed. `entry`: its row in the inbox, if it has one. */
+export interface Candidate<out X extends Extensions.Fields> {
+  readonly event: Event.Event<X>
+  readonly entry: number | undefined
+  readonly attempts: number
+}
+
+/** What an operation that was received carries besides header and body, as far as that needs no state. */
+export const receive = <X extends Extensions.Fields>(
+  crypto: Crypto.Service,
+  codec: Extensions.Codec<X>,
+  operation: Operation.Operation,
+  origin: Event.Origin
+): Either.Either<Event.Event<X>, Invalid> =>
+  Either.flatMap(codec.decode(operation.header.extensions), (extensions) => {
+    const { topic } = origin
+    return topic !== undefined && codec.ownsLog?.(crypto, topic, extensions) === false
+      ? Either.left(new WrongTopic({ id: operation.id, topic, logId: extensions.logId }))
+      : Either.right(Event.make(operation, extensions, origin))
+  })
+
+/** Reads an operation back from the inbox. What was checked on receipt is not checked again. */
+export const restore = <X extends Extensions.Fields>(
+  codec: Extensions.Codec<X>,
+  entry: Inbox.Entry
+): Either.Either<Candidate<X>, Rejection.Damaged> =>
+  Either.flatMap(Operation.trusted(entry.id, entry), (operation) =>
+    Either.map(codec.decode(operation.header.extensions), (extensions) => ({
+      event: Event.make(operation, extensions, entry),
+      entry: entry.entry,
+      attempts: entry.attempts
+    }))
+  ).pipe(Either.mapLeft((error) => new Rejection.Damaged({ detail: error.message })))
+
+/** Received operations sorted by whether they were here before. */
+export interface Sorted<out X extends Extensions.Fields> {
+  readonly candidates: ReadonlyArray<Candidate<X>>
+  readonly known: ReadonlyMap<Hash, Outcome.Where>
+}
+
+/**
+ * Finds out which of these operations were here before. One that is queued only is a candidate like a new one. The same
+ * operation twice counts once.
+ */
+export const sort = <X extends Extensions.Fields>(
+  events: Iterable<Event.Event<X>>
+): Effect.Effect<Sorted<X>, SqlError, SqlClient> =>
+  Effect.gen(function* () {
+    const byId = new Map<Hash, Event.Event<X>>()
+    for (const event of events) if (!byId.has(event.id)) byId.set(event.id, event)
+    const ids = Array.from(byId.keys())
+    const known = new Map<Hash, Outcome.Where>()
+    const entries = new Map((yield* Inbox.whereabouts(ids)).map((entry) => [entry.id, entry]))
+    const accepted = yield* Operations.accepted(ids)
+    const discarded = yield* Decisions.discarded(ids)
+    const candidates: Array<Candidate<X>> = []
+    for (const [id, event] of byId) {
+      const entry = entries.get(id)
+      if (accepted.has(id)) known.set(id, "accepted")
+      else if (discarded.has(id)) known.set(id, "discarded")
+      else if (entry === undefined) candidates.push({ event, entry: undefined, attempts: 0 })
+      else if (entry.status === "queued") candidates.push({ event, entry: entry.entry, attempts: entry.attempts })
+      else known.set(id, entry.status)
+    }
+    return { candidates, known }
+  })
+
+/** What goes into the inbox for an event. */
+export const incoming = <X extends Extensions.Fields>({ event }: Candidate<X>): Inbox.Incoming => ({
+  operation: event.operation,
+  logId: event.extensions.logId,
+  topic: event.topic,
+  source: event.source,
+  receivedAt: event.receivedAt
+})

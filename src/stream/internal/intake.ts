@@ -1,0 +1,174 @@
+/** Taking operations in: decode and check outside any transaction, then store or process in one. */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
+import type * as Crypto from "../../core/Crypto.ts"
+import type * as Extensions from "../../core/Extensions.ts"
+import type { Hash } from "../../core/Hash.ts"
+import type * as Operation from "../../core/Operation.ts"
+import type * as Event from "../../pipeline/Event.ts"
+import * as Outcome from "../../pipeline/Outcome.ts"
+import * as Inbox from "../../store/Inbox.ts"
+import * as Transaction from "../../store/Transaction.ts"
+import { InboxFull, type InsideTransaction, type Invalid } from "../Errors.ts"
+import type { From, Received, StreamController } from "../StreamController.ts"
+import type { Refused, Setup } from "./attempt.ts"
+import * as Candidates from "./candidates.ts"
+import { turn } from "./turn.ts"
+import type { Verifier } from "./verifier.ts"
+import type { Work } from "./work.ts"
+
+/** Runs a call of the controller with its services, unless it comes from inside a transaction. */
+type Guarded<R> = <B, Err>(
+  call: string,
+  self: Effect.Effect<B, Err, SqlClient | R>
+) => Effect.Effect<B, Err | InsideTransaction>
+
+/** What is said of one of many operations. */
+export type Answer<E> = Outcome.Outcome<E> | Invalid | InboxFull
+
+type Intake<A, E> = Pick<StreamController<A, E>, "receive" | "receiveAll" | "process" | "processAll">
+
+export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
+  setup: Setup<X, Out, A, E, R>,
+  crypto: Crypto.Service,
+  decode: Verifier,
+  work: Work<X, E, R>,
+  guarded: Guarded<R>
+): Intake<A, E> => {
+  const check = (raws: ReadonlyArray<Operation.Raw>, from: From | undefined) =>
+    Effect.gen(function* () {
+      const operations = yield* decode(raws)
+      const origin = { topic: from?.topic, source: from?.source, receivedAt: yield* Clock.currentTimeMillis }
+      return operations.map(
+        (operation): Checked<X> =>
+          Either.flatMap(operation, (valid) => Candidates.receive(crypto, setup.codec, valid, origin))
+      )
+    })
+
+  const receiveAll = (raws: ReadonlyArray<Operation.Raw>, from?: From) =>
+    Effect.gen(function* () {
+      const checked = yield* check(raws, from)
+      const known = yield* Transaction.run(store(valid(checked), setup.capacity), { busyLimit: setup.busyLimit })
+      yield* work.signal
+      return checked.map(
+        Either.match({
+          onLeft: (invalid): Received | Invalid => invalid,
+          onRight: ({ id }): Received => received(id, known.get(id))
+        })
+      )
+    })
+
+  /** One transaction's worth. */
+  const processSome = (checked: ReadonlyArray<Checked<X>>) =>
+    Effect.gen(function* () {
+      const events = valid(checked)
+      let known: ReadonlyMap<Hash, Outcome.Where> = new Map()
+      const source = Effect.map(Candidates.sort(events), (sorted) => {
+        known = sorted.known
+        return sorted.candidates
+      })
+      const outcomes = events.length === 0 ? [] : yield* work.process(source)
+      const byId = new Map(outcomes.map((outcome) => [outcome.id, outcome]))
+      return checked.map(
+        Either.match({
+          onLeft: (invalid): Answer<E> => invalid,
+          onRight: ({ id }) => answer(byId, known, id)
+        })
+      )
+    })
+
+  /** While one transaction is written, the signatures of the next are checked. */
+  const processAll = (raws: ReadonlyArray<Operation.Raw>, from?: From) =>
+    Effect.gen(function* () {
+      const answers: Array<Answer<E>> = []
+      const some = (at: number) => Effect.fork(check(raws.slice(at, at + setup.batchSize), from))
+      let ahead = yield* some(0)
+      for (let at = 0; at < raws.length; at += setup.batchSize) {
+        const checked = yield* Fiber.join(ahead)
+        ahead = yield* some(at + setup.batchSize)
+        // The check gets to the worker, and timers and sockets get their turn.
+        yield* turn
+        answers.push(...(yield* processSome(checked)))
+      }
+      return answers
+    })
+
+  return {
+    receive: (raw, from) =>
+      Effect.flatMap(guarded("receive", receiveAll([raw], from)), ([one]) => only<Received, Invalid>(one)),
+    receiveAll: (raws, from) => guarded("receiveAll", receiveAll(raws, from)),
+    process: (raw, from) =>
+      Effect.flatMap(guarded("process", Effect.flatMap(check([raw], from), processSome)), ([one]) =>
+        only<Outcome.Outcome<E>, Invalid | InboxFull>(one)
+      ),
+    processAll: (raws, from) => guarded("processAll", processAll(raws, from))
+  }
+}
+
+// internal
+
+type Checked<X extends Extensions.Fields> = Either.Either<Event.Event<X>, Invalid>
+
+const valid = <A, E>(checked: ReadonlyArray<Either.Either<A, E>>): ReadonlyArray<A> =>
+  checked.flatMap((one) => (one._tag === "Right" ? [one.right] : []))
+
+const received = (id: Hash, where: Outcome.Where | undefined): Received =>
+  where === undefined ? { _tag: "Queued", id } : Outcome.known(id, where)
+
+/** One operation was asked about, so there is one answer: a refusal is the call's failure. */
+const only = <A extends { readonly _tag: string }, Err extends Error>(
+  answer: A | Err | undefined
+): Effect.Effect<A, Err> =>
+  answer === undefined
+    ? Effect.dieMessage("one operation gives one answer")
+    : answer instanceof Error
+      ? Effect.fail(answer)
+      : Effect.succeed(answer)
+
+/** The newest outcome of an operation; one that was given twice is answered as known the second time. */
+const answer = <E>(
+  outcomes: Map<Hash, Outcome.Outcome<E> | Refused>,
+  known: ReadonlyMap<Hash, Outcome.Where>,
+  id: Hash
+): Answer<E> => {
+  const outcome = outcomes.get(id)
+  if (outcome === undefined) return Outcome.known(id, known.get(id) ?? "queued")
+  if (outcome._tag === "Refused") return outcome.error
+  outcomes.set(id, Outcome.known(id, where(outcome)))
+  return outcome
+}
+
+const where = <E>(outcome: Outcome.Outcome<E>): Outcome.Where => {
+  switch (outcome._tag) {
+    case "Accepted":
+      return "accepted"
+    case "Known":
+      return outcome.where
+    case "Deferred":
+      return "waiting"
+    case "Rejected":
+      return outcome.next._tag === "Discarded" ? "discarded" : outcome.next._tag === "Skipped" ? "accepted" : "rejected"
+  }
+}
+
+const room = (
+  candidates: ReadonlyArray<Candidates.Candidate<Extensions.Fields>>,
+  capacity: number
+): Effect.Effect<void, SqlError | InboxFull, SqlClient> =>
+  Effect.flatMap(Inbox.hasRoom(candidates.length, capacity), (fits) =>
+    fits ? Effect.void : new InboxFull({ capacity })
+  )
+
+const store = <X extends Extensions.Fields>(events: ReadonlyArray<Event.Event<X>>, capacity: number) =>
+  Effect.gen(function* () {
+    const { candidates, known } = yield* Candidates.sort(events)
+    const fresh = candidates.filter(({ entry }) => entry === undefined)
+    yield* room(fresh, capacity)
+    yield* Inbox.put(fresh.map(Candidates.incoming))
+    const queued = candidates.filter(({ entry }) => entry !== undefined)
+    return new Map<Hash, Outcome.Where>([...known, ...queued.map(({ event }) => [event.id, "queued"] as const)])
+  })

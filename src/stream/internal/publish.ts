@@ -1,0 +1,117 @@
+/** Publishing: an operation of our own is built, signed, processed and appended in one transaction. */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type * as Crypto from "../../core/Crypto.ts"
+import type * as Extensions from "../../core/Extensions.ts"
+import type { Hash } from "../../core/Hash.ts"
+import type { InvalidHeader } from "../../core/Header.ts"
+import * as Log from "../../core/Log.ts"
+import * as Operation from "../../core/Operation.ts"
+import type { SigningKey } from "../../core/SigningKey.ts"
+import * as Topic from "../../core/Topic.ts"
+import * as Batch from "../../pipeline/Batch.ts"
+import * as Event from "../../pipeline/Event.ts"
+import * as Outcome from "../../pipeline/Outcome.ts"
+import type * as Rejection from "../../pipeline/Rejection.ts"
+import * as Transaction from "../../store/Transaction.ts"
+import { MustWait } from "../Errors.ts"
+import { acknowledge, blame, isGuilt, watched, type Setup } from "./attempt.ts"
+import * as Settle from "./settle.ts"
+import type { Work } from "./work.ts"
+
+/** An operation of our own to be published. */
+export interface Draft<out Message> {
+  /** Who says it. */
+  readonly key: SigningKey
+  /** The topic it belongs to; with p2panda's node extensions it names the log. */
+  readonly topic: Topic.Topic
+  /** Encoded as the body; none makes an operation without a body. */
+  readonly message?: Message | undefined
+  /** Whether it makes everything before it in its log unnecessary. Default: no. */
+  readonly prune?: boolean | undefined
+}
+
+/** An operation of our own that was published. */
+export interface Published {
+  readonly id: Hash
+  readonly seqNum: number
+  readonly position: number
+  readonly operation: Operation.Operation
+}
+
+/** Why an operation of our own cannot be made, whatever the pipeline says. */
+export type PublishError = InvalidHeader | Extensions.InvalidExtensions | MustWait
+
+export const publish = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
+  setup: Setup<X, Out, A, E, R>,
+  crypto: Crypto.Service,
+  work: Work<X, E, R>,
+  draft: Draft<A>
+): Effect.Effect<Published, E | Rejection.BuiltIn | PublishError | SqlError, SqlClient | R> =>
+  Effect.gen(function* () {
+    const body = draft.message === undefined ? undefined : yield* setup.application.encode(draft.message)
+    // On the disk before anybody sees it: a place in our log must never be given twice.
+    const published = yield* Transaction.run(append(setup, crypto, draft, body), {
+      durable: true,
+      busyLimit: setup.busyLimit
+    })
+    yield* work.announce([Outcome.accepted(published.id, published.position)])
+    yield* work.signal
+    return published
+  }).pipe(Effect.catchIf(isGuilt, (guilt) => Effect.fail(blame(guilt))))
+
+// internal
+
+const append = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
+  setup: Setup<X, Out, A, E, R>,
+  crypto: Crypto.Service,
+  draft: Draft<A>,
+  body: Uint8Array | undefined
+) =>
+  Effect.gen(function* () {
+    const batch = yield* Batch.open(setup)
+    const event = yield* sign(setup, crypto, draft.key, yield* batch.complete(yield* begin(crypto, draft, body)))
+    const decided = yield* watched(setup, batch, batch.process(event))
+    if (decided._tag === "Rejected") return yield* Effect.fail(decided.error)
+    if (decided._tag === "Deferred") {
+      return yield* new MustWait({ processor: decided.processor, until: decided.until })
+    }
+    yield* acknowledge(setup, yield* batch.finish)
+    yield* Settle.wake([event])
+    const { id, operation } = event
+    return { id, seqNum: operation.header.seqNum, position: decided.position, operation }
+  })
+
+const begin = <A>(crypto: Crypto.Service, draft: Draft<A>, body: Uint8Array | undefined): Effect.Effect<Event.Draft> =>
+  Effect.map(Clock.currentTimeMillis, (now) => {
+    const author = crypto.verifyingKey(draft.key)
+    const logId = Topic.logId(crypto, draft.topic)
+    return {
+      author,
+      topic: draft.topic,
+      logId,
+      log: Log.key(author, logId),
+      seqNum: 0,
+      backlink: undefined,
+      timestamp: BigInt(now) * 1000n,
+      prune: draft.prune ?? false,
+      previous: [],
+      body
+    }
+  })
+
+const sign = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
+  setup: Setup<X, Out, A, E, R>,
+  crypto: Crypto.Service,
+  key: SigningKey,
+  draft: Event.Draft
+): Effect.Effect<Event.Event<X>, InvalidHeader | Extensions.InvalidExtensions> =>
+  Effect.gen(function* () {
+    const extensions = setup.codec.draft(draft)
+    const bytes = yield* setup.codec.encode(extensions)
+    const operation = yield* Operation.signWith(crypto)(key, { ...draft, extensions: bytes })
+    const receivedAt = yield* Clock.currentTimeMillis
+    return Event.make(operation, extensions, { topic: draft.topic, source: undefined, receivedAt })
+  })

@@ -1,0 +1,89 @@
+/** Skip and discard: the decisions that take an operation out of the inbox without processing it. */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import type * as Extensions from "../../core/Extensions.ts"
+import type { Hash } from "../../core/Hash.ts"
+import * as Log from "../../core/Log.ts"
+import * as Batch from "../../pipeline/Batch.ts"
+import * as Event from "../../pipeline/Event.ts"
+import * as Decisions from "../../store/Decisions.ts"
+import * as Inbox from "../../store/Inbox.ts"
+import * as Logs from "../../store/Logs.ts"
+import * as Operations from "../../store/Operations.ts"
+import * as Transaction from "../../store/Transaction.ts"
+import { CannotSkip, NotInInbox } from "../Errors.ts"
+import { acknowledge, type Setup } from "./attempt.ts"
+import * as Candidates from "./candidates.ts"
+import * as Settle from "./settle.ts"
+
+/**
+ * Lets only the header of an operation into its log, and wakes what waited for it. Its processors and the application
+ * are not asked; that its place is the next one of its log is.
+ */
+export const skip = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
+  setup: Setup<X, Out, A, E, R>,
+  id: Hash
+): Effect.Effect<number, SqlError | NotInInbox | CannotSkip, SqlClient | R> =>
+  Transaction.run(
+    Effect.gen(function* () {
+      const entry = yield* inInbox(id)
+      const restored = Candidates.restore(setup.codec, entry)
+      if (restored._tag === "Left") return yield* new CannotSkip({ id, reason: restored.left.message })
+      const { event } = restored.right
+      yield* mayStand(event)
+      const batch = yield* Batch.open(setup)
+      const position = batch.skip(event)
+      yield* acknowledge(setup, yield* batch.finish)
+      yield* Decisions.record(id, "skipped", undefined, yield* Clock.currentTimeMillis)
+      yield* Inbox.take([entry.entry])
+      yield* Settle.wake([event])
+      return position
+    }),
+    { busyLimit: setup.busyLimit }
+  )
+
+/** Deletes an operation of the inbox and remembers its id. What waits for it goes on waiting. */
+export const discard = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
+  setup: Setup<X, Out, A, E, R>,
+  id: Hash,
+  why: string | undefined
+): Effect.Effect<void, SqlError | NotInInbox, SqlClient> =>
+  Transaction.run(
+    Effect.gen(function* () {
+      const entry = yield* inInbox(id)
+      yield* Inbox.take([entry.entry])
+      yield* Decisions.record(id, "discarded", why, yield* Clock.currentTimeMillis)
+    }),
+    { busyLimit: setup.busyLimit }
+  )
+
+// internal
+
+const inInbox = (id: Hash): Effect.Effect<Inbox.Entry, SqlError | NotInInbox, SqlClient> =>
+  Effect.gen(function* () {
+    const entry = yield* Inbox.byId(id)
+    if (entry !== undefined) return entry
+    if ((yield* Operations.accepted([id])).has(id)) return yield* new NotInInbox({ id, where: "accepted" })
+    if ((yield* Decisions.discarded([id])).has(id)) return yield* new NotInInbox({ id, where: "discarded" })
+    return yield* new NotInInbox({ id })
+  })
+
+const mayStand = (event: Event.Event): Effect.Effect<void, SqlError | CannotSkip, SqlClient> =>
+  Effect.flatMap(Logs.heads([event.log]), (heads) => {
+    const place = Log.place(heads.get(event.log), Event.claim(event))
+    switch (place._tag) {
+      case "Next":
+        return Effect.void
+      case "Gap":
+        return new CannotSkip({ id: event.id, reason: `operation ${place.missing} before it is missing` })
+      case "Fork":
+        return new CannotSkip({
+          id: event.id,
+          reason: `place ${place.seqNum} of its log is taken by another operation`
+        })
+      case "Outdated":
+        return new CannotSkip({ id: event.id, reason: `its log was pruned up to place ${place.prunedBelow}` })
+    }
+  })

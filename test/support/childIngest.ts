@@ -1,0 +1,70 @@
+/** Two processes take in the same operations: what each of them does, and what the database must hold afterwards. */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Cause from "effect/Cause"
+import * as Random from "effect/Random"
+import * as Crypto from "../../src/core/Crypto.ts"
+import * as Operation from "../../src/core/Operation.ts"
+import * as Topic from "../../src/core/Topic.ts"
+import * as StreamController from "../../src/stream/StreamController.ts"
+import * as Apples from "./Apples.ts"
+import { Author } from "./Peer.ts"
+import * as Database from "./ScenarioDatabase.ts"
+
+/** Operations of an author. */
+export const length = 80
+/** Authors. */
+export const authors = 3
+
+/** What a process answers in the end. */
+export interface Result {
+  readonly accepted: ReadonlyArray<string>
+  readonly errors: ReadonlyArray<string>
+}
+
+/** The same operations in both processes. */
+export const operations: Effect.Effect<ReadonlyArray<Operation.Operation>, never, Crypto.Crypto> = Effect.map(
+  Crypto.Crypto,
+  (crypto) =>
+    Array.from({ length: authors }, (_, nth) => {
+      const author = new Author(crypto, nth + 1, Topic.named(crypto, "apples"))
+      return Array.from({ length }, () => author.next(Apples.body({ pick: 1, by: `author ${nth}` })))
+    }).flat()
+)
+
+/** Takes everything in, in an order of its own, by every way there is, beside another process that does the same. */
+export const run = (file: string, seed: number, ready: () => void) =>
+  Effect.gen(function* () {
+    const raws = Array.from(
+      yield* Effect.withRandom(Effect.flatMap(operations, Random.shuffle), Random.make(seed)),
+      Operation.raw
+    )
+    const accepted: Array<string> = []
+    const errors: Array<string> = []
+    const noting = <A, E>(self: Effect.Effect<A, E>) =>
+      Effect.flatMap(Effect.exit(self), (exit) => {
+        if (Exit.isSuccess(exit)) return Effect.succeed([exit.value])
+        errors.push(Cause.pretty(exit.cause))
+        return Effect.succeed([])
+      })
+    const service = yield* Crypto.Crypto
+    const controller = yield* StreamController.make({
+      pipeline: Apples.pipeline,
+      application: Apples.application,
+      batchSize: 10,
+      busyLimit: "20 seconds"
+    })
+    ready()
+    for (let at = 0; at < raws.length; at += 12) {
+      const some = raws.slice(at, at + 12)
+      if ((at / 12) % 3 === 0) {
+        yield* noting(controller.receiveAll(some))
+        yield* noting(controller.drain)
+      } else {
+        for (const answers of yield* noting(controller.processAll(some)))
+          for (const one of answers) if (one._tag === "Accepted") accepted.push(one.id)
+      }
+    }
+    yield* noting(controller.drain)
+    return { accepted, errors, crypto: service.name }
+  }).pipe(Effect.scoped, Effect.provide(Database.plain(file)))
