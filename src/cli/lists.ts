@@ -1,0 +1,124 @@
+/** Verbs that only look: `status`, `log`, `waiting`, `rejected`. */
+import * as Effect from "effect/Effect"
+import * as Crypto from "../core/Crypto.ts"
+import type * as Hash from "../core/Hash.ts"
+import * as VerifyingKey from "../core/VerifyingKey.ts"
+import * as Rejection from "../pipeline/Rejection.ts"
+import * as Inspect from "../store/Inspect.ts"
+import * as Status from "../store/Status.ts"
+import * as Database from "./Database.ts"
+import * as Filter from "./Filter.ts"
+import * as Output from "./Output.ts"
+
+/** `status`. */
+export const status = ({ db }: { readonly db: string }) =>
+  Effect.gen(function* () {
+    const found = yield* Database.look(db, Status.status)
+    yield* Output.result(statusText(db, found), { ...found })
+  })
+
+/** What the lists take. */
+export interface Options extends Filter.Options {
+  readonly db: string
+  readonly limit: number
+}
+
+/** `log`. */
+export const log = (options: Options) =>
+  Effect.gen(function* () {
+    const items = yield* Database.look(options.db, Inspect.log(yield* filter(options)))
+    yield* Output.results(items, logText, ({ acceptedAt, position, skipped, ...rest }) => ({
+      position,
+      ...rest,
+      acceptedAt: iso(acceptedAt),
+      ...(skipped ? { skipped } : {})
+    }))
+  }).pipe(Effect.provide(Crypto.layer))
+
+/** `waiting`. */
+export const waiting = (options: Options) =>
+  Effect.gen(function* () {
+    const items = yield* Database.look(options.db, Inspect.waiting(yield* filter(options)))
+    yield* Output.results(items, waitingText, ({ receivedAt, ...rest }) => ({ ...rest, receivedAt: iso(receivedAt) }))
+  }).pipe(Effect.provide(Crypto.layer))
+
+/** `rejected`. */
+export const rejected = (options: Options) =>
+  Effect.gen(function* () {
+    const items = yield* Database.look(options.db, Inspect.rejected(yield* filter(options)))
+    yield* Output.results(items, rejectedText, ({ notBefore, reason, receivedAt, ...rest }) => {
+      const { data, message, tag } = Rejection.decode(reason)
+      return { ...rest, error: tag, message, data, receivedAt: iso(receivedAt), notBefore: notBefore && iso(notBefore) }
+    })
+  }).pipe(Effect.provide(Crypto.layer))
+
+/** A moment for programs. */
+export const iso = (millis: number): string => new Date(millis).toISOString()
+
+// internal
+
+const filter = (options: Options) =>
+  Effect.map(Filter.make(options), (made): Inspect.Filter => ({ ...made, limit: options.limit }))
+
+const statusText = (db: string, found: Status.Status): string => {
+  const rows: Array<ReadonlyArray<string | number>> = [
+    ["accepted", found.accepted, `last position ${found.position}`],
+    ["queued", found.queued, found.queued === 0 ? "" : "to be processed: applecart replay"],
+    ["waiting", found.waiting, found.waiting === 0 ? "" : "for operations that are not here: applecart waiting"],
+    ["rejected", found.rejected, found.rejected === 0 ? "" : "the reasons: applecart rejected"],
+    ["discarded", found.discarded, ""],
+    ["logs", found.logs, `by ${Output.count(found.authors, "author")}`],
+    ["topics", found.topics, "known by name"]
+  ]
+  if (found.skipped > 0) rows.push(["skipped", found.skipped, "of the accepted: header only"])
+  if (found.forks > 0) rows.push(["forks", found.forks, "authors who signed two operations for one place"])
+  return `${db}\n${Output.table(rows, "  ")}`
+}
+
+/** Enough characters to go on with: `show`, `skip` and `discard` take beginnings of ids. */
+const brief = (id: Hash.Hash) => id.slice(0, 16)
+
+const logText = (items: ReadonlyArray<Inspect.Accepted>): string =>
+  items.length === 0
+    ? "Nothing was accepted here that fits."
+    : Output.table([
+        ["position", "id", "author", "number", "bytes", "accepted"],
+        ...items.map((item) => [
+          item.position,
+          brief(item.id),
+          VerifyingKey.short(item.author),
+          item.seqNum,
+          item.bodySize ?? (item.skipped ? "skipped" : "-"),
+          Output.time(item.acceptedAt)
+        ])
+      ])
+
+const waitingText = (items: ReadonlyArray<Inspect.Waiting>): string =>
+  items.length === 0
+    ? "Nothing waits here that fits."
+    : Output.table([
+        ["id", "author", "number", "says", "waits for"],
+        ...items.map((item) => [
+          brief(item.id),
+          VerifyingKey.short(item.author),
+          item.seqNum,
+          item.processor,
+          more(item.until.map(brief))
+        ])
+      ])
+
+const more = (ids: ReadonlyArray<string>): string =>
+  ids.length <= 3 ? ids.join(" ") : `${ids.slice(0, 3).join(" ")} and ${ids.length - 3} more`
+
+const rejectedText = (items: ReadonlyArray<Inspect.Rejected>): string =>
+  items.length === 0
+    ? "Nothing was rejected here that fits."
+    : items
+        .map((item) => {
+          const { message, tag } = Rejection.decode(item.reason)
+          const tries = item.attempts === 1 ? "once" : `${item.attempts} times`
+          const next = item.notBefore === undefined ? "" : `, again at ${Output.time(item.notBefore)}`
+          return `${brief(item.id)}  number ${item.seqNum} of ${VerifyingKey.short(item.author)}: ${item.processor} said ${tag}, tried ${tries}${next}\n  ${Output.safe(message)}`
+        })
+        .concat("To try them again: applecart replay. To do without one: applecart skip ID, or discard ID.")
+        .join("\n")
