@@ -4,7 +4,9 @@
  */
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import type { SqlError } from "@effect/sql/SqlError"
 import * as SqlFaults from "../../src/testing/SqlFaults.ts"
+import type * as Database from "../support/ScenarioDatabase.ts"
 import * as Trial from "../support/ScenarioTrial.ts"
 
 const kinds = ["busy", "full", "io"] as const
@@ -31,7 +33,8 @@ describe("a fault at every statement", () => {
           for (const { fault, forever, label } of harmsAt(index + 1)) {
             trials++
             const found = yield* Trial.run(bench, { plan: { at: index + 1, fault, forever } })
-            for (const what of found) broken.push(`${label} at ${index + 1} (${statement.trim().slice(0, 60)}): ${what}`)
+            for (const what of found)
+              broken.push(`${label} at ${index + 1} (${statement.trim().slice(0, 60)}): ${what}`)
           }
         }
         console.log(`faults: ${bench.statements.length} statements, ${trials} trials, ${broken.length} violations`)
@@ -40,4 +43,128 @@ describe("a fault at every statement", () => {
       }).pipe(Effect.scoped, Effect.provide(Trial.environment)),
     everything ? 3_600_000 : 300_000
   )
+})
+
+/** A database client that is broken on purpose, and the statement's fault (if any) that brings it to light. */
+interface Sabotage {
+  readonly what: string
+  readonly meddler: () => Database.Meddler
+  /** The promise that the model must see broken. */
+  readonly breaks: RegExp
+  /** Where only an interrupted run shows it: from this statement on (counted from 0) everything fails. */
+  readonly at?: (statements: ReadonlyArray<string>) => number
+}
+
+const nothing = Effect.succeed([])
+const dropping =
+  (text: RegExp): Sabotage["meddler"] =>
+  () =>
+  (sql, run) =>
+    text.test(sql) ? nothing : run
+
+/** Commits what there is after every operation, and begins a new transaction for the rest. */
+const committingEarly: Sabotage["meddler"] = () => (sql, run, also) =>
+  /^RELEASE/.test(sql) ? Effect.zipLeft(run, Effect.zipRight(also("COMMIT"), also("BEGIN IMMEDIATE"))) : run
+
+/** Puts the acknowledgement off until something is asked of the database after the commit. */
+const acknowledgingLate: Sabotage["meddler"] = () => {
+  let late: Effect.Effect<unknown, SqlError> = Effect.void
+  return (sql, run) => {
+    if (/^UPDATE applecart_consumers/.test(sql)) {
+      late = run
+      return nothing
+    }
+    if (sql === "COMMIT") return run
+    const before = late
+    late = Effect.void
+    return Effect.zipRight(before, run)
+  }
+}
+
+/** Says that it committed, and does not. */
+const neverCommitting: Sabotage["meddler"] = () => (sql, run, also) => (sql === "COMMIT" ? also("ROLLBACK") : run)
+
+/** Sends a statement twice. */
+const twice =
+  (text: RegExp): Sabotage["meddler"] =>
+  () =>
+  (sql, run) =>
+    text.test(sql) ? Effect.zipRight(run, run) : run
+
+const first = (text: RegExp) => (statements: ReadonlyArray<string>) =>
+  statements.findIndex((statement) => text.test(statement))
+
+/** The statement behind the first commit of something accepted. */
+const behindAcceptance = (statements: ReadonlyArray<string>) =>
+  statements.indexOf("COMMIT", first(/^UPDATE applecart_consumers/)(statements)) + 1
+
+const sabotages: ReadonlyArray<Sabotage> = [
+  { what: "savepoints are not rolled back", meddler: dropping(/^ROLLBACK TO/), breaks: /P1: the baskets/ },
+  {
+    what: "nothing is rolled back",
+    meddler: dropping(/^ROLLBACK$/),
+    breaks: /P\d|typed|verdict/,
+    at: first(/INSERT INTO handled/)
+  },
+  { what: "commits are skipped", meddler: neverCommitting, breaks: /P3: .* confirmed/ },
+  {
+    what: "commits come early",
+    meddler: committingEarly,
+    breaks: /P1: the handled/,
+    at: first(/^UPDATE applecart_consumers/)
+  },
+  {
+    what: "acknowledgements come after the commit",
+    meddler: acknowledgingLate,
+    breaks: /P1: apples has acknowledged/,
+    at: behindAcceptance
+  },
+  {
+    what: "nothing is acknowledged",
+    meddler: dropping(/^UPDATE applecart_consumers/),
+    breaks: /P1: apples has acknowledged/
+  },
+  {
+    what: "accepted operations stay in the inbox",
+    meddler: dropping(/^DELETE FROM applecart_inbox/),
+    breaks: /P3: .* several places/
+  },
+  { what: "nobody is woken", meddler: dropping(/^UPDATE applecart_inbox SET status = 'queued'/), breaks: /P3: / },
+  {
+    what: "waits are not noted",
+    meddler: dropping(/^INSERT INTO applecart_waiting/),
+    breaks: /P3: .* waits for nothing/
+  },
+  { what: "handlers' writes happen twice", meddler: twice(/INSERT INTO baskets/), breaks: /P1: the baskets/ },
+  {
+    what: "a processor's state is not saved",
+    meddler: dropping(/^INSERT INTO tally/),
+    breaks: /P1: the processor's table/
+  },
+  {
+    what: "received operations are not stored",
+    meddler: dropping(/^INSERT INTO applecart_inbox/),
+    breaks: /P3: .* confirmed/
+  },
+  { what: "heads do not move", meddler: dropping(/^INSERT INTO applecart_logs/), breaks: /P\d|typed|verdict/ }
+]
+
+describe("the harness bites when", () => {
+  for (const { at, breaks, meddler, what } of sabotages) {
+    it.live(what, () =>
+      Effect.gen(function* () {
+        const bench = yield* Trial.bench
+        assert.deepStrictEqual(bench.broken, [])
+        const index = at?.(bench.statements)
+        assert.notStrictEqual(index, -1)
+        const fault = SqlFaults.failBefore("io")
+        const plan = index === undefined ? {} : { plan: { at: index + 1, fault, forever: true } }
+        const broken = yield* Trial.run(bench, { meddler: meddler(), ...plan })
+        assert.isTrue(
+          broken.some((one) => breaks.test(one)),
+          `no violation matches ${String(breaks)} among ${JSON.stringify(broken.map((one) => one.slice(0, 200)))}`
+        )
+      }).pipe(Effect.scoped, Effect.provide(Trial.environment))
+    )
+  }
 })

@@ -25,7 +25,13 @@ export interface Bench {
 
 /** The same few signatures are checked in every trial; remembered, they are not most of its time. Without logs and spans. */
 export const environment = Layer.mergeAll(
-  Layer.provide(Layer.effect(Crypto.Crypto, Effect.map(Crypto.Crypto, (crypto) => remembering(crypto))), Crypto.layer),
+  Layer.provide(
+    Layer.effect(
+      Crypto.Crypto,
+      Effect.map(Crypto.Crypto, (crypto) => remembering(crypto))
+    ),
+    Crypto.layer
+  ),
   Logger.remove(Logger.defaultLogger),
   Layer.setTracerEnabled(false)
 )
@@ -71,7 +77,9 @@ export const look = (
 ) =>
   Effect.map(orDie(Model.snapshot, Database.plain(filename)), (found) => ({
     found,
-    broken: Model.violations(universe, found, reports, finished).map((what) => `${finished ? "after" : "before"} the restart, ${what}`)
+    broken: Model.violations(universe, found, reports, finished).map(
+      (what) => `${finished ? "after" : "before"} the restart, ${what}`
+    )
   }))
 
 /** Makes all calls again on a database that works, and says what is broken then. */
@@ -88,6 +96,9 @@ export const finish = (universe: Operations.Universe, filename: string, before: 
     )
     return { found, broken: [...broken, ...trouble] }
   })
+
+/** What a finished run is compared by. */
+export const lasting = Model.lasting
 
 /** The parts in which a finished run differs from what is expected. */
 export const different = (expected: Bench["expected"], actual: Bench["expected"]): ReadonlyArray<string> =>
@@ -122,7 +133,10 @@ const faulty = (universe: Operations.Universe, filename: string, { meddler, plan
 const impatient =
   (faults: SqlFaults.SqlFaults["Type"], at: number) =>
   <A, E, R>(call: Effect.Effect<A, E, R>): Effect.Effect<A, E | Scenario.Stuck, R> => {
-    const failing = Effect.repeat(faults.count, { until: (count) => count >= at, schedule: Schedule.spaced("10 millis") })
+    const failing = Effect.repeat(faults.count, {
+      until: (count) => count >= at,
+      schedule: Schedule.spaced("10 millis")
+    })
     return Effect.raceFirst(call, failing.pipe(Effect.delay("100 millis"), Effect.zipRight(new Scenario.Stuck())))
   }
 

@@ -74,7 +74,10 @@ const start = (main: string, args: ReadonlyArray<string>): Child => {
   const ended = new Promise<Ended>((resolve) =>
     child.on("close", (code, signal) => {
       // What a kill cut off in the middle of a line was not said.
-      const lines = out.split("\n").slice(0, -1).map((line): unknown => JSON.parse(line))
+      const lines = out
+        .split("\n")
+        .slice(0, -1)
+        .map((line): unknown => JSON.parse(line))
       resolve({ code, signal, lines, stderr })
       for (const look of waiting) look()
     })

@@ -6,63 +6,26 @@
  * the guilty operation is found and rejected and the others pass.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
-import { SqlError } from "@effect/sql/SqlError"
+import type { SqlError } from "@effect/sql/SqlError"
 import * as Clock from "effect/Clock"
-import * as Data from "effect/Data"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Extensions from "../../core/Extensions.ts"
-import type { Hash } from "../../core/Hash.ts"
-import * as Application from "../../pipeline/Application.ts"
 import * as Batch from "../../pipeline/Batch.ts"
 import type * as Event from "../../pipeline/Event.ts"
 import type * as Outcome from "../../pipeline/Outcome.ts"
-import type * as Policy from "../../pipeline/Policy.ts"
-import * as Rejection from "../../pipeline/Rejection.ts"
-import * as Consumers from "../../store/Consumers.ts"
 import * as Inbox from "../../store/Inbox.ts"
-import * as SqlReason from "../../store/SqlReason.ts"
 import * as Transaction from "../../store/Transaction.ts"
+import * as Waiting from "../../store/Waiting.ts"
 import { InboxFull } from "../Errors.ts"
 import * as Candidates from "./candidates.ts"
+import { blame, isGuilt, watched, type Guilt, type Overdue } from "./guilt.ts"
 import { fromInbox } from "./queue.ts"
 import * as Settle from "./settle.ts"
+import { acknowledge, type Done, type Setup, type Source } from "./setup.ts"
 import { turn } from "./turn.ts"
-
-/** Everything that processing needs to know. */
-export interface Setup<X extends Extensions.Fields, Out extends Event.Event, A, E, R>
-  extends Batch.Definition<Event.Event<X>, Out, A, E, R> {
-  readonly codec: Extensions.Codec<X>
-  readonly policy: (error: E | Rejection.BuiltIn) => Policy.Policy
-  /** Operations to a transaction; what they wake may come on top. */
-  readonly batchSize: number
-  /** Operations that the inbox holds at the most. */
-  readonly capacity: number
-  readonly busyLimit: Duration.Duration
-}
-
-/** A new operation that was not accepted, and for which the inbox had no room. Nothing of it is kept. */
-export interface Refused {
-  readonly _tag: "Refused"
-  readonly id: Hash
-  readonly error: InboxFull
-}
-
-/** What became of operations. `left`: more was woken than the transaction had room for; it is queued. */
-export interface Done<out E> {
-  readonly outcomes: ReadonlyArray<Outcome.Outcome<E> | Refused>
-  readonly left: boolean
-}
 
 /** What is woken in a transaction is decided in it, up to so many operations: its rows are in memory until it ends. */
 const wokenAtMost = 1000
-
-/** What a transaction takes on: reads what is there, inside the transaction. */
-export type Source<X extends Extensions.Fields, Err> = Effect.Effect<
-  ReadonlyArray<Candidates.Candidate<X>>,
-  SqlError | Err,
-  SqlClient | Transaction.Transaction
->
 
 /**
  * Processes what `source` gives and then, before anything else, all that was woken by it; gives the outcomes after the
@@ -89,53 +52,6 @@ export const attempt = <X extends Extensions.Fields, Out extends Event.Event, A,
         )
     )
   })
-
-/** The application has handled everything up to this position, in the transaction that made it so. */
-export const acknowledge = (
-  setup: { readonly application: { readonly name: string } },
-  position: number
-): Effect.Effect<void, SqlError, Transaction.Transaction> =>
-  setup.application.name === Application.noneName
-    ? Effect.void
-    : Consumers.acknowledge(setup.application.name, position)
-
-/** A handler did not end in time. */
-export class Overdue extends Data.TaggedError("Overdue")<{ readonly limit: Duration.Duration }> {}
-
-type Guilt = SqlError | Overdue
-
-/** Whether a failure of a transaction is the fault of an operation in it, rather than nobody's. */
-export const isGuilt = (error: unknown): error is Guilt =>
-  error instanceof Overdue || (error instanceof SqlError && !SqlReason.isInfrastructure(error))
-
-/** The guilt as the rejection of the operation. */
-export const blame = (guilt: Guilt): Rejection.TimeLimitExceeded | Rejection.StatementFailed =>
-  guilt instanceof Overdue
-    ? new Rejection.TimeLimitExceeded({ limitMillis: Duration.toMillis(guilt.limit) })
-    : Rejection.statementFailed(guilt)
-
-/**
- * Runs a batch and fails when one of its handlers takes longer than it may. One watch for the whole batch: a timer for
- * each operation would cost as much as all the rest of it.
- */
-export const watched = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, B, E2, R2>(
-  setup: Setup<X, Out, A, E, R>,
-  batch: Batch.Batch<Event.Event<X>, E, R>,
-  body: Effect.Effect<B, E2, R2>
-): Effect.Effect<B, E2 | Overdue, R2> => {
-  const limit = setup.application.timeLimit
-  const watch = Effect.gen(function* () {
-    for (;;) {
-      const now = yield* Clock.currentTimeMillis
-      const since = batch.handlingSince() ?? now
-      const left = since + Duration.toMillis(limit) - now
-      if (left <= 0) return yield* new Overdue({ limit })
-      yield* Effect.sleep(left)
-    }
-  })
-  // Also where the caller cannot be interrupted: the watch has to end with the batch, and a handler at its limit.
-  return Effect.raceFirst(Effect.interruptible(body), Effect.interruptible(watch))
-}
 
 // internal
 
@@ -215,7 +131,7 @@ const rounds = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
     const outcomes: Array<Outcome.Outcome<E>> = []
     let room = forWoken
     let left = false
-    let waits = yield* Inbox.anyWaiting
+    let waits = yield* Waiting.exists
     let candidates = first
     yield* batch.preload(first.map(({ event }) => event))
     while (candidates.length > 0) {
@@ -268,7 +184,7 @@ const decide = <X extends Extensions.Fields, E, R>(
       if (decision.decided._tag === "Deferred") deferred.push(decision)
       if (decision.decided._tag !== "Accepted") continue
       if (deferred.some((earlier) => Settle.wakes(candidate.event, earlier))) break
-      if (waits && (yield* Inbox.anyWaitingFor(Candidates.incoming(candidate)))) break
+      if (waits && (yield* Waiting.existsFor(Candidates.incoming(candidate)))) break
     }
     return round
   })

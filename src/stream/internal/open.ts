@@ -12,7 +12,7 @@ import * as Operations from "../../store/Operations.ts"
 import * as Tables from "../../store/Tables.ts"
 import * as Transaction from "../../store/Transaction.ts"
 import { ApplicationBehind, WrongApplication } from "../Errors.ts"
-import type { Setup } from "./attempt.ts"
+import type { Setup } from "./setup.ts"
 
 /** Migrates the database, makes sure that it belongs to this application, and queues what was not accepted. */
 export const open = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(

@@ -5,7 +5,7 @@ import type * as Extensions from "../../core/Extensions.ts"
 import type * as Event from "../../pipeline/Event.ts"
 import * as Rejection from "../../pipeline/Rejection.ts"
 import * as Inbox from "../../store/Inbox.ts"
-import type { Setup, Source } from "./attempt.ts"
+import type { Setup, Source } from "./setup.ts"
 import * as Candidates from "./candidates.ts"
 
 /** The oldest queued operations. One that does not read back is rejected on the spot, so that it holds nobody up. */

@@ -19,6 +19,7 @@ import * as Decisions from "../../store/Decisions.ts"
 import * as Inbox from "../../store/Inbox.ts"
 import * as Operations from "../../store/Operations.ts"
 import type { Transaction } from "../../store/Transaction.ts"
+import * as Waiting from "../../store/Waiting.ts"
 import { InboxFull } from "../Errors.ts"
 import * as Candidates from "./candidates.ts"
 
@@ -72,7 +73,7 @@ export const settle = <X extends Extensions.Fields, E>(
         const until = waits.get(index) ?? { _tag: "Met" }
         if (until._tag === "Again") again.push(candidate)
         else if (until._tag === "Unmet") {
-          yield* Inbox.wait(id, decided.processor, until.hashes)
+          yield* Waiting.wait(id, decided.processor, until.hashes)
           outcomes.push(Outcome.deferred(id, decided.processor, until.hashes))
         } else outcomes.push(yield* reject(candidate, stuck(decided), rules))
       }
@@ -174,11 +175,11 @@ export const wake = (
   accepted: ReadonlyArray<Event.Event>
 ): Effect.Effect<ReadonlyArray<number>, SqlError, SqlClient | Transaction> =>
   Effect.gen(function* () {
-    if (accepted.length === 0 || !(yield* Inbox.anyWaiting)) return []
+    if (accepted.length === 0 || !(yield* Waiting.exists)) return []
     const grown = new Map<string, number>()
     // The place right behind each of them can be decided now.
     for (const event of accepted) grown.set(event.log, event.operation.header.seqNum + 1)
-    return yield* Inbox.wake(
+    return yield* Waiting.wake(
       accepted.map(({ id }) => id),
       Array.from(grown, ([log, seqNum]) => ({ log, seqNum }))
     )

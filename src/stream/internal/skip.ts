@@ -14,7 +14,7 @@ import * as Logs from "../../store/Logs.ts"
 import * as Operations from "../../store/Operations.ts"
 import * as Transaction from "../../store/Transaction.ts"
 import { CannotSkip, NotInInbox } from "../Errors.ts"
-import { acknowledge, type Setup } from "./attempt.ts"
+import { acknowledge, type Setup } from "./setup.ts"
 import * as Candidates from "./candidates.ts"
 import * as Settle from "./settle.ts"
 

@@ -1,0 +1,54 @@
+/**
+ * Failures of a transaction that are the fault of an operation in it: a handler that does not end, a statement or a commit
+ * that breaks a constraint.
+ */
+import { SqlError } from "@effect/sql/SqlError"
+import * as Clock from "effect/Clock"
+import * as Data from "effect/Data"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Extensions from "../../core/Extensions.ts"
+import type * as Batch from "../../pipeline/Batch.ts"
+import type * as Event from "../../pipeline/Event.ts"
+import * as Rejection from "../../pipeline/Rejection.ts"
+import * as SqlReason from "../../store/SqlReason.ts"
+import type { Setup } from "./setup.ts"
+
+/** A handler did not end in time. */
+export class Overdue extends Data.TaggedError("Overdue")<{ readonly limit: Duration.Duration }> {}
+
+/** What an operation can be blamed for. */
+export type Guilt = SqlError | Overdue
+
+/** Whether a failure of a transaction is the fault of an operation in it, rather than nobody's. */
+export const isGuilt = (error: unknown): error is Guilt =>
+  error instanceof Overdue || (error instanceof SqlError && !SqlReason.isInfrastructure(error))
+
+/** The guilt as the rejection of the operation. */
+export const blame = (guilt: Guilt): Rejection.TimeLimitExceeded | Rejection.StatementFailed =>
+  guilt instanceof Overdue
+    ? new Rejection.TimeLimitExceeded({ limitMillis: Duration.toMillis(guilt.limit) })
+    : Rejection.statementFailed(guilt)
+
+/**
+ * Runs a batch and fails when one of its handlers takes longer than it may. One watch for the whole batch: a timer for
+ * each operation would cost as much as all the rest of it.
+ */
+export const watched = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, B, E2, R2>(
+  setup: Setup<X, Out, A, E, R>,
+  batch: Batch.Batch<Event.Event<X>, E, R>,
+  body: Effect.Effect<B, E2, R2>
+): Effect.Effect<B, E2 | Overdue, R2> => {
+  const limit = setup.application.timeLimit
+  const watch = Effect.gen(function* () {
+    for (;;) {
+      const now = yield* Clock.currentTimeMillis
+      const since = batch.handlingSince() ?? now
+      const left = since + Duration.toMillis(limit) - now
+      if (left <= 0) return yield* new Overdue({ limit })
+      yield* Effect.sleep(left)
+    }
+  })
+  // Also where the caller cannot be interrupted: the watch has to end with the batch, and a handler at its limit.
+  return Effect.raceFirst(Effect.interruptible(body), Effect.interruptible(watch))
+}

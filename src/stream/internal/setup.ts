@@ -1,0 +1,58 @@
+/** What the parts of the controller share: what it was made of, and what goes into and comes out of a transaction. */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Extensions from "../../core/Extensions.ts"
+import type { Hash } from "../../core/Hash.ts"
+import * as Application from "../../pipeline/Application.ts"
+import type * as Batch from "../../pipeline/Batch.ts"
+import type * as Event from "../../pipeline/Event.ts"
+import type * as Outcome from "../../pipeline/Outcome.ts"
+import type * as Policy from "../../pipeline/Policy.ts"
+import type * as Rejection from "../../pipeline/Rejection.ts"
+import * as Consumers from "../../store/Consumers.ts"
+import type { Transaction } from "../../store/Transaction.ts"
+import type { InboxFull } from "../Errors.ts"
+import type * as Candidates from "./candidates.ts"
+
+/** Everything that processing needs to know. */
+export interface Setup<X extends Extensions.Fields, Out extends Event.Event, A, E, R>
+  extends Batch.Definition<Event.Event<X>, Out, A, E, R> {
+  readonly codec: Extensions.Codec<X>
+  readonly policy: (error: E | Rejection.BuiltIn) => Policy.Policy
+  /** Operations to a transaction; what they wake may come on top. */
+  readonly batchSize: number
+  /** Operations that the inbox holds at the most. */
+  readonly capacity: number
+  readonly busyLimit: Duration.Duration
+}
+
+/** A new operation that was not accepted, and for which the inbox had no room. Nothing of it is kept. */
+export interface Refused {
+  readonly _tag: "Refused"
+  readonly id: Hash
+  readonly error: InboxFull
+}
+
+/** What became of operations. `left`: more was woken than the transaction had room for; it is queued. */
+export interface Done<out E> {
+  readonly outcomes: ReadonlyArray<Outcome.Outcome<E> | Refused>
+  readonly left: boolean
+}
+
+/** What a transaction takes on: reads what is there, inside the transaction. */
+export type Source<X extends Extensions.Fields, Err> = Effect.Effect<
+  ReadonlyArray<Candidates.Candidate<X>>,
+  SqlError | Err,
+  SqlClient | Transaction
+>
+
+/** The application has handled everything up to this position, in the transaction that made it so. */
+export const acknowledge = (
+  setup: { readonly application: { readonly name: string } },
+  position: number
+): Effect.Effect<void, SqlError, Transaction> =>
+  setup.application.name === Application.noneName
+    ? Effect.void
+    : Consumers.acknowledge(setup.application.name, position)
