@@ -46,18 +46,20 @@ const insert = Rows.insert(
 
 /** Queues operations. That none of them is known is the caller's to see to, in the same transaction. */
 export const put = (incoming: ReadonlyArray<Incoming>): Effect.Effect<void, SqlError, Transaction> =>
-  insert(
-    incoming.map(({ logId, operation, receivedAt, source, topic }) => [
-      Hash.toBytes(operation.id),
-      VerifyingKey.toBytes(operation.header.verifyingKey),
-      LogId.toBytes(logId),
-      operation.header.seqNum,
-      operation.headerBytes,
-      operation.body ?? null,
-      topic === undefined ? null : Topic.toBytes(topic),
-      source ?? null,
-      receivedAt
-    ])
+  Effect.asVoid(
+    insert(
+      incoming.map(({ logId, operation, receivedAt, source, topic }) => [
+        Hash.toBytes(operation.id),
+        VerifyingKey.toBytes(operation.header.verifyingKey),
+        LogId.toBytes(logId),
+        operation.header.seqNum,
+        operation.headerBytes,
+        operation.body ?? null,
+        topic === undefined ? null : Topic.toBytes(topic),
+        source ?? null,
+        receivedAt
+      ])
+    )
   )
 
 const columns = `entry, id, header, body, topic, source, received_at, attempts`

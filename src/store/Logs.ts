@@ -3,7 +3,7 @@ import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Hash from "../core/Hash.ts"
-import type * as Log from "../core/Log.ts"
+import * as Log from "../core/Log.ts"
 import * as LogId from "../core/LogId.ts"
 import * as Topic from "../core/Topic.ts"
 import * as VerifyingKey from "../core/VerifyingKey.ts"
@@ -11,7 +11,7 @@ import * as Rows from "./internal/rows.ts"
 import { query, type Transaction } from "./Transaction.ts"
 
 const selectLogs = query(
-  `SELECT k.value AS key, l.log, l.head_seq_num, l.head_id, l.pruned_below
+  `SELECT k.value AS key, l.head_seq_num, l.head_id, l.pruned_below
    FROM json_each(?) AS k
    JOIN applecart_logs AS l
      ON l.author = unhex(substr(k.value, 1, 64)) AND l.log_id = unhex(substr(k.value, 66))`
@@ -52,7 +52,8 @@ const upsert = Rows.insert(
      topic = coalesce(topic, excluded.topic),
      head_seq_num = excluded.head_seq_num,
      head_id = excluded.head_id,
-     pruned_below = max(pruned_below, excluded.pruned_below)`
+     pruned_below = max(pruned_below, excluded.pruned_below)
+   RETURNING log, author, log_id`
 )
 
 const insertTopics = Rows.insert(
@@ -62,16 +63,14 @@ const insertTopics = Rows.insert(
 )
 
 /** Writes the new heads, and gives each log's integer key. A topic that was learnt stays. */
-export const move = (
-  moved: ReadonlyArray<Moved>
-): Effect.Effect<ReadonlyMap<string, number>, SqlError, Transaction | SqlClient> =>
+export const move = (moved: ReadonlyArray<Moved>): Effect.Effect<ReadonlyMap<Log.Key, number>, SqlError, Transaction> =>
   Effect.gen(function* () {
     const topics = new Map<string, ReadonlyArray<Uint8Array>>()
     for (const { logId, topic } of moved) {
       if (topic !== undefined) topics.set(topic, [Topic.toBytes(topic), LogId.toBytes(logId)])
     }
     if (topics.size > 0) yield* insertTopics(Array.from(topics.values()))
-    yield* upsert(
+    const rows = yield* upsert(
       moved.map(({ author, head, logId, topic }) => [
         VerifyingKey.toBytes(author),
         LogId.toBytes(logId),
@@ -81,6 +80,10 @@ export const move = (
         head.prunedBelow
       ])
     )
-    const rows = yield* selectLogs(Rows.list(moved.map(({ log }) => log)))
-    return new Map(rows.map((row) => [Rows.text(row, "key"), Rows.integer(row, "log")]))
+    return new Map(
+      rows.map((row) => [
+        Log.key(VerifyingKey.fromBytes(Rows.blob(row, "author")), LogId.fromBytes(Rows.blob(row, "log_id"))),
+        Rows.integer(row, "log")
+      ])
+    )
   })

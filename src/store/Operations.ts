@@ -29,7 +29,7 @@ const insert = Rows.insert(
 )
 
 /** Appends operations, oldest first, and moves the heads of their logs. */
-export const append = (accepted: ReadonlyArray<Accepted>): Effect.Effect<void, SqlError, Transaction | SqlClient> =>
+export const append = (accepted: ReadonlyArray<Accepted>): Effect.Effect<void, SqlError, Transaction> =>
   Effect.gen(function* () {
     if (accepted.length === 0) return
     const moved = new Map<Log.Key, Logs.Moved>()

@@ -57,7 +57,8 @@ export const run = <A, E, R>(
 
 /**
  * Runs the effect in a part of the transaction that is undone as a whole when it fails, dies or is interrupted. Two at once
- * on one level wait for each other, and so do statements of the level around it, unless they come from inside.
+ * on one level wait for each other, and so do statements of the level around it, unless they come from inside. So do not
+ * wait, inside, for a fiber that was forked outside and still has statements to run.
  */
 export const savepoint = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R | Transaction> =>
   withTransaction((transaction) => transaction.savepoint(self))
@@ -100,6 +101,12 @@ export const client: (base: SqlClient.SqlClient) => SqlClient.SqlClient = client
  */
 export const isolated: (client: SqlClient.SqlClient) => SqlClient.SqlClient = clients.isolated
 
+/**
+ * Whether the effect runs inside an open transaction of the client: what would wait for the client's next one would then
+ * wait for ever.
+ */
+export const isOpen = (client: SqlClient.SqlClient): Effect.Effect<boolean> => clients.isOpen(client)
+
 // internal
 
 /** It is in the context already; this tells TypeScript. */
@@ -110,9 +117,3 @@ const withTransaction = <A, E, R>(
   f: (transaction: Service) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R | Transaction> =>
   Effect.withFiberRuntime((fiber) => f(Context.unsafeGet(fiber.currentContext, Transaction)))
-
-/**
- * Whether the effect runs inside an open transaction of the client: what would wait for the client's next one would then
- * wait for ever.
- */
-export const isOpen = (client: SqlClient.SqlClient): Effect.Effect<boolean> => clients.isOpen(client)

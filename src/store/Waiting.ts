@@ -35,6 +35,12 @@ export const exists: Effect.Effect<boolean, SqlError, SqlClient> = Effect.map(
   ([row]) => row !== undefined && Rows.integer(row, "waits") === 1
 )
 
+/** An operation that was accepted just now. */
+export interface Accepted {
+  readonly operation: Operation.Operation
+  readonly logId: LogId.LogId
+}
+
 const selectWaiter = query(
   `SELECT EXISTS (SELECT 1 FROM applecart_waiting WHERE until = ?)
        OR EXISTS (SELECT 1 FROM applecart_inbox
@@ -42,27 +48,16 @@ const selectWaiter = query(
 )
 
 /** Whether anything waits for this operation, or stands at a place up to the one right behind it. */
-export const existsFor = (incoming: {
-  readonly operation: Operation.Operation
-  readonly logId: LogId.LogId
-}): Effect.Effect<boolean, SqlError, SqlClient> => {
-  const { header, id } = incoming.operation
+export const existsFor = (accepted: Accepted): Effect.Effect<boolean, SqlError, SqlClient> => {
+  const { header, id } = accepted.operation
   const author = VerifyingKey.toBytes(header.verifyingKey)
   return Effect.map(
-    selectWaiter(Hash.toBytes(id), author, LogId.toBytes(incoming.logId), header.seqNum + 1),
+    selectWaiter(Hash.toBytes(id), author, LogId.toBytes(accepted.logId), header.seqNum + 1),
     ([row]) => row !== undefined && Rows.integer(row, "waits") === 1
   )
 }
 
-/** A log that grew: whatever waits at a place up to `seqNum` can be decided now, also if it waits for something else. */
-export interface Grown {
-  readonly log: string
-  readonly seqNum: number
-}
-
-const deleteMet = statement(
-  `DELETE FROM applecart_waiting WHERE until IN (SELECT unhex(value) FROM json_each(?)) RETURNING entry`
-)
+const deleteMet = statement(`DELETE FROM applecart_waiting WHERE until = ? RETURNING entry`)
 const wakeMet = statement(
   `UPDATE applecart_inbox SET status = 'queued'
    WHERE status = 'waiting' AND entry IN (SELECT value FROM json_each(?))
@@ -71,26 +66,23 @@ const wakeMet = statement(
 )
 const wakePlaces = statement(
   `UPDATE applecart_inbox SET status = 'queued'
-   WHERE status = 'waiting' AND entry IN (
-     SELECT i.entry FROM json_each(?) AS k JOIN applecart_inbox AS i
-       ON i.author = unhex(substr(k.value->>0, 1, 64)) AND i.log_id = unhex(substr(k.value->>0, 66))
-      AND i.seq_num <= k.value->>1)
-   RETURNING entry`
+   WHERE author = ? AND log_id = ? AND seq_num <= ? AND status = 'waiting' RETURNING entry`
 )
 const deleteWaits = statement(`DELETE FROM applecart_waiting WHERE entry IN (SELECT value FROM json_each(?))`)
 
-/** Queues what waited for these operations only, or stands at a place that these logs have reached; gives the entries. */
-export const wake = (
-  accepted: ReadonlyArray<Hash.Hash>,
-  grown: ReadonlyArray<Grown>
-): Effect.Effect<ReadonlyArray<number>, SqlError, Transaction> =>
+/**
+ * Queues what waited for an accepted operation and for nothing else, and what stands at a place up to the one right behind
+ * it, whatever it waits for: it can be decided now. Gives the entries.
+ */
+export const wake = (accepted: Accepted): Effect.Effect<ReadonlyArray<number>, SqlError, Transaction> =>
   Effect.gen(function* () {
-    const met = new Set((yield* deleteMet(Rows.list(accepted))).map(entry))
-    const byHash = met.size === 0 ? [] : yield* wakeMet(Rows.list(met))
-    const places = JSON.stringify(grown.map(({ log, seqNum }) => [log, seqNum]))
-    const byPlace = (yield* wakePlaces(places)).map(entry)
+    const { header, id } = accepted.operation
+    const met = (yield* deleteMet(Hash.toBytes(id))).map(entry)
+    const byId = met.length === 0 ? [] : (yield* wakeMet(Rows.list(met))).map(entry)
+    const author = VerifyingKey.toBytes(header.verifyingKey)
+    const byPlace = (yield* wakePlaces(author, LogId.toBytes(accepted.logId), header.seqNum + 1)).map(entry)
     if (byPlace.length > 0) yield* deleteWaits(Rows.list(byPlace))
-    return [...byHash.map(entry), ...byPlace]
+    return [...byId, ...byPlace]
   })
 
 // internal

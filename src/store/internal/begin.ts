@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as FiberRef from "effect/FiberRef"
 import * as Schedule from "effect/Schedule"
 import * as SqlReason from "../SqlReason.ts"
+import type { Row } from "./capability.ts"
 import type { Restore } from "./context.ts"
 import * as Root from "./root.ts"
 
@@ -25,18 +26,17 @@ export const begin = (
 ): Effect.Effect<Effect.Effect<void>, SqlError> =>
   Effect.zipRight(
     bystanders,
-    root.sqlite ? beginSqlite(root, options, restore) : Effect.as(Root.control(root, "BEGIN"), Effect.void)
+    root.sqlite ? beginSqlite(root, options, restore) : Effect.catchAllCause(beginOther(root), Root.failTyped)
   )
 
 /** The value of `PRAGMA synchronous` from which on a commit is on the disk. */
 export const full = 2
 
-/** A setting of SQLite that is a number. */
-export const setting = (root: Root.Root, name: string): Effect.Effect<number, SqlError> =>
-  Effect.map(Root.control(root, `PRAGMA ${name}`), (rows) => {
-    for (const value of Object.values(rows[0] ?? {})) return Number(value)
-    return 0
-  })
+/** The answer of a PRAGMA whose value is a number; the column's name is not always the setting's. */
+export const number = (rows: ReadonlyArray<Row>): number => {
+  for (const value of Object.values(rows[0] ?? {})) return Number(value)
+  return 0
+}
 
 // internal
 
@@ -49,6 +49,11 @@ const bystanders: Effect.Effect<void> = Effect.flatMap(FiberRef.get(FiberRef.cur
   const turns = Math.max(1, Math.ceil(128 / steps))
   return turns === 1 ? Effect.yieldNow() : Effect.repeatN(Effect.yieldNow(), turns - 1)
 })
+
+const beginOther = (root: Root.Root) => Effect.as(Root.control(root, "BEGIN"), Effect.void)
+
+const setting = (root: Root.Root, name: string): Effect.Effect<number, SqlError> =>
+  Effect.map(Root.control(root, `PRAGMA ${name}`), number)
 
 const beginSqlite = (
   root: Root.Root,

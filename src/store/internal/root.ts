@@ -7,7 +7,6 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Schedule from "effect/Schedule"
-import * as SqlReason from "../SqlReason.ts"
 import type { Row } from "./capability.ts"
 import type { Level } from "./level.ts"
 import { describe, TransactionLost } from "./transactionErrors.ts"
@@ -162,15 +161,14 @@ const tidy = (root: Root): Effect.Effect<void, SqlError> =>
     })
   })
 
-/** A transaction that is not there is as good as rolled back, and a connection that is not there has none. */
+/** A transaction that is not there is as good as rolled back, and a connection that was closed has none. */
 const chore = (root: Root, sql: string): Effect.Effect<"done" | "none", SqlError> =>
   Effect.catchAllCause(Effect.as(control(root, sql), "done" as const), (cause) => {
-    const error = Cause.squash(cause)
-    const lost = error instanceof SqlError && SqlReason.of(error)._tag === "Connection"
-    return lost || !root.sqlite || says(cause, "no transaction is active") ? Effect.succeed("none") : failTyped(cause)
+    const nothing = ["no transaction is active", "connection is not open", "database is not open"]
+    return !root.sqlite || nothing.some((words) => says(cause, words)) ? Effect.succeed("none") : failTyped(cause)
   })
 
-/** True if the failure's text has the words: for these two answers SQLite has no code of their own. */
+/** True if the failure's text has the words: for these answers SQLite and its drivers have no code of their own. */
 export const says = (cause: Cause.Cause<unknown>, words: string): boolean =>
   describe(Cause.squash(cause)).includes(words)
 

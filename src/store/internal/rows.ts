@@ -8,7 +8,7 @@ import { statement, type Row, type Transaction } from "../Transaction.ts"
 const sizes = [64, 8, 1] as const
 
 /**
- * Inserts rows, many to a statement.
+ * Inserts rows, many to a statement; gives what RETURNING returns.
  *
  * @param head everything before VALUES
  * @param values one row's values, such as `(?, ?, coalesce(?, 0))`
@@ -19,12 +19,16 @@ export const insert = (head: string, values: string, tail = "") => {
     size,
     run: statement(`${head} VALUES ${Array.from({ length: size }, () => values).join(", ")} ${tail}`)
   }))
-  return (rows: ReadonlyArray<ReadonlyArray<unknown>>): Effect.Effect<void, SqlError, Transaction> =>
+  return (rows: ReadonlyArray<ReadonlyArray<unknown>>): Effect.Effect<ReadonlyArray<Row>, SqlError, Transaction> =>
     Effect.gen(function* () {
+      const returned: Array<Row> = []
       let from = 0
-      for (const { size, run } of bySize) {
-        for (; rows.length - from >= size; from += size) yield* run(...rows.slice(from, from + size).flat())
+      for (const { run, size } of bySize) {
+        for (; rows.length - from >= size; from += size) {
+          returned.push(...(yield* run(...rows.slice(from, from + size).flat())))
+        }
       }
+      return returned
     })
 }
 

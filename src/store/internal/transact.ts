@@ -7,7 +7,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
-import { begin, full, setting, type BeginOptions } from "./begin.ts"
+import { begin, full, number, type BeginOptions } from "./begin.ts"
 import { within, type Restore } from "./context.ts"
 import * as Keys from "./keys.ts"
 import { current, Level, ofClient } from "./level.ts"
@@ -67,8 +67,8 @@ const inside = <A, E, R>(
 
 /** Inside a transaction SQLite does not let `synchronous` be changed; a promise that cannot be kept is not made. */
 const mustBeDurable = (own: Level): Effect.Effect<void, SqlError> =>
-  Effect.flatMap(setting(own.root, "synchronous"), (synchronous) =>
-    synchronous >= full
+  Effect.flatMap(own.execute("PRAGMA synchronous", []), (rows) =>
+    number(rows) >= full
       ? Effect.void
       : Effect.fail(
           new SqlError({

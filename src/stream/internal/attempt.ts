@@ -135,18 +135,21 @@ const rounds = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
     let candidates = first
     yield* batch.preload(first.map(({ event }) => event))
     while (candidates.length > 0) {
-      const round = yield* decide(batch, candidates, waits)
+      const { round, waking } = yield* decide(batch, candidates, waits)
       const settled = yield* Settle.settle(round, batch.accepted, setup)
       outcomes.push(...settled.outcomes)
       waits = waits || settled.outcomes.some(({ _tag }) => _tag === "Deferred")
+      candidates = candidates.slice(round.length)
+      if (waking === undefined) continue
+      const all = yield* Settle.wake(waking)
       const again = settled.again.slice(0, room)
       yield* Inbox.put(settled.again.slice(room).filter(isNew).map(Candidates.incoming))
-      const woken = settled.woken.slice(0, room - again.length)
-      left = left || again.length + woken.length < settled.again.length + settled.woken.length
+      const woken = all.slice(0, room - again.length)
+      left = left || again.length + woken.length < settled.again.length + all.length
       room -= again.length + woken.length
       const next = [...(yield* restored(setup, woken)), ...again].sort(byAge)
       yield* batch.preload(next.map(({ event }) => event))
-      candidates = [...next, ...candidates.slice(round.length)]
+      candidates = [...next, ...candidates]
     }
     return { outcomes, left }
   })
@@ -169,7 +172,7 @@ const byAge = (a: Candidates.Candidate<Extensions.Fields>, b: Candidates.Candida
 
 const isNew = ({ entry }: Candidates.Candidate<Extensions.Fields>) => entry === undefined
 
-/** Decides one after the other, until one is accepted that wakes something. */
+/** Decides one after the other, until one is accepted that wakes something: `waking`. */
 const decide = <X extends Extensions.Fields, E, R>(
   batch: Batch.Batch<Event.Event<X>, E, R>,
   candidates: ReadonlyArray<Candidates.Candidate<X>>,
@@ -179,12 +182,15 @@ const decide = <X extends Extensions.Fields, E, R>(
     const round: Array<Settle.Decision<X, E>> = []
     const deferred: Array<Settle.Decision<X, E>> = []
     for (const candidate of candidates) {
-      const decision = { candidate, decided: yield* batch.process(candidate.event) }
+      const { event } = candidate
+      const decision = { candidate, decided: yield* batch.process(event) }
       round.push(decision)
       if (decision.decided._tag === "Deferred") deferred.push(decision)
       if (decision.decided._tag !== "Accepted") continue
-      if (deferred.some((earlier) => Settle.wakes(candidate.event, earlier))) break
-      if (waits && (yield* Waiting.existsFor(Candidates.incoming(candidate)))) break
+      const wakes =
+        deferred.some((earlier) => Settle.wakes(event, earlier)) ||
+        (waits && (yield* Waiting.existsFor(Candidates.incoming(candidate))))
+      if (wakes) return { round, waking: event }
     }
-    return round
+    return { round, waking: undefined }
   })

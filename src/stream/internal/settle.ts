@@ -34,8 +34,6 @@ export interface Settled<X extends Extensions.Fields, E> {
   readonly outcomes: ReadonlyArray<Outcome.Outcome<E>>
   /** To be decided again at once, without ever having been in the inbox. */
   readonly again: ReadonlyArray<Candidates.Candidate<X>>
-  /** Entries of the inbox that were woken. */
-  readonly woken: ReadonlyArray<number>
 }
 
 /** What is decided about operations that were not accepted. */
@@ -78,8 +76,7 @@ export const settle = <X extends Extensions.Fields, E>(
         } else outcomes.push(yield* reject(candidate, stuck(decided), rules))
       }
     }
-    const accepted = round.flatMap(({ candidate, decided }) => (decided._tag === "Accepted" ? [candidate.event] : []))
-    return { outcomes, again, woken: yield* wake(accepted) }
+    return { outcomes, again }
   })
 
 /** Writes a rejection and what the policy makes of it; the operation is in the inbox unless it is to be discarded. */
@@ -170,17 +167,8 @@ export const wakes = <X extends Extensions.Fields, E>(accepted: Event.Event, ear
   return isInLog && candidate.event.operation.header.seqNum <= accepted.operation.header.seqNum + 1
 }
 
-/** Queues what waited for these operations, which were accepted just now; gives the entries. */
-export const wake = (
-  accepted: ReadonlyArray<Event.Event>
-): Effect.Effect<ReadonlyArray<number>, SqlError, SqlClient | Transaction> =>
-  Effect.gen(function* () {
-    if (accepted.length === 0 || !(yield* Waiting.exists)) return []
-    const grown = new Map<string, number>()
-    // The place right behind each of them can be decided now.
-    for (const event of accepted) grown.set(event.log, event.operation.header.seqNum + 1)
-    return yield* Waiting.wake(
-      accepted.map(({ id }) => id),
-      Array.from(grown, ([log, seqNum]) => ({ log, seqNum }))
-    )
-  })
+/** Queues what waited for an operation that was accepted just now, or for the place behind it; gives the entries. */
+export const wake = (accepted: Event.Event): Effect.Effect<ReadonlyArray<number>, SqlError, SqlClient | Transaction> =>
+  Effect.flatMap(Waiting.exists, (waits) =>
+    waits ? Waiting.wake({ operation: accepted.operation, logId: accepted.extensions.logId }) : Effect.succeed([])
+  )

@@ -75,12 +75,12 @@ const start: Effect.Effect<Worker, unknown> = Effect.tryPromise(async () => {
     eval: true,
     workerData: createRequire(import.meta.url).resolve("sodium-native")
   })
-  // A process that has nothing else to do may end.
-  worker.unref()
   await new Promise((resolve, reject) => {
     worker.once("message", resolve)
     worker.once("error", reject)
   })
+  // Only while it is asked something does it keep the process alive.
+  worker.unref()
   return worker
 })
 

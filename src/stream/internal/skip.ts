@@ -38,7 +38,7 @@ export const skip = <X extends Extensions.Fields, Out extends Event.Event, A, E,
       yield* acknowledge(setup, yield* batch.finish)
       yield* Decisions.record(id, "skipped", undefined, yield* Clock.currentTimeMillis)
       yield* Inbox.take([entry.entry])
-      yield* Settle.wake([event])
+      yield* Settle.wake(event)
       return position
     }),
     { busyLimit: setup.busyLimit }

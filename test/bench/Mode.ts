@@ -1,0 +1,32 @@
+/** Where a database stands and when a commit is on the disk, and files to measure that on. */
+import * as fs from "node:fs"
+import * as path from "node:path"
+
+/** In memory; on disk, safe against a crash of the process; on disk, safe against a loss of power. */
+export type Mode = "memory" | "normal" | "full"
+export const modes: ReadonlyArray<Mode> = ["memory", "normal", "full"]
+
+/** Operations to a transaction. */
+export type Batching = "batched" | "single"
+export const batchings: ReadonlyArray<Batching> = ["batched", "single"]
+export const batchSize = (batching: Batching): number => (batching === "batched" ? 100 : 1)
+
+/** The value of `PRAGMA synchronous`. */
+export const synchronous = (mode: Mode): string => (mode === "full" ? "FULL" : "NORMAL")
+
+/** Runs with the name of a database that is gone afterwards. */
+export const withFile = async <A>(mode: Mode, use: (filename: string) => Promise<A>): Promise<A> => {
+  if (mode === "memory") return use(":memory:")
+  fs.mkdirSync(root, { recursive: true })
+  const directory = fs.mkdtempSync(path.join(root, "bench-"))
+  try {
+    return await use(path.join(directory, "bench.db"))
+  } finally {
+    fs.rmSync(directory, { recursive: true, force: true })
+  }
+}
+
+// internal
+
+/** In the checkout: a system's own directory for such files is often in memory, where FULL means nothing. */
+const root = path.resolve("node_modules/.cache/applecart")

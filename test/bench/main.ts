@@ -1,0 +1,45 @@
+/**
+ * `npm run bench`: what an operation costs from its bytes to its commit, next to what bounds it, measured in one run.
+ *
+ * - nothing: at the most six minutes; writes `bench.json` into the current directory
+ * - `--quick`: less than one; its numbers say that it works, not how fast
+ * - `--profile [memory|normal|full] [batched|single]`: where the time of `ingest` goes
+ *
+ * It compiles first and measures what it compiled. The package is compiled code, and what tsx makes of the sources is
+ * slower by a tenth: it gives every function its name again whenever one is made.
+ */
+import { spawnSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import ts from "typescript"
+
+const build = path.resolve("node_modules/.cache/applecart/build")
+
+/** Types are not looked at; `npm run check` does that. */
+const options: ts.CompilerOptions = {
+  module: ts.ModuleKind.ESNext,
+  target: ts.ScriptTarget.ES2022,
+  verbatimModuleSyntax: true,
+  rewriteRelativeImportExtensions: true
+}
+
+const compile = (directory: string): void => {
+  for (const name of fs.readdirSync(directory, { recursive: true, encoding: "utf8" })) {
+    if (!name.endsWith(".ts")) continue
+    const target = path.join(build, directory, name.replace(/\.ts$/, ".js"))
+    fs.mkdirSync(path.dirname(target), { recursive: true })
+    const text = fs.readFileSync(path.join(directory, name), "utf8")
+    fs.writeFileSync(target, ts.transpileModule(text, { compilerOptions: options }).outputText)
+  }
+}
+
+fs.rmSync(build, { recursive: true, force: true })
+fs.mkdirSync(build, { recursive: true })
+fs.writeFileSync(path.join(build, "package.json"), JSON.stringify({ type: "module" }))
+compile("src")
+compile("test/bench")
+const program = process.argv.includes("--profile") ? "profile.js" : "run.js"
+const result = spawnSync(process.execPath, [path.join(build, "test/bench", program), ...process.argv.slice(2)], {
+  stdio: "inherit"
+})
+process.exitCode = result.status ?? 1
