@@ -1,4 +1,5 @@
 /** A thread that checks Ed25519 signatures with sodium-native, and does nothing else. */
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Scope from "effect/Scope"
 import type { Worker } from "node:worker_threads"
@@ -14,23 +15,28 @@ export interface Claim {
 /** Checks signatures: 1 where one is valid, in the order of the claims. Without a worker it answers 0 to all. */
 export type Check = (claims: ReadonlyArray<Claim>) => Effect.Effect<Uint8Array>
 
-/** The worker: started when it is first asked for, stopped with the scope. */
-export const make: Effect.Effect<Effect.Effect<Check>, never, Scope.Scope> = Effect.flatMap(Effect.scope, (scope) =>
-  Effect.cached(
-    Effect.matchEffect(start, {
-      // No threads in this runtime, or no native libsodium for them: whoever asks checks by himself.
-      onFailure: () => Effect.succeed(nobody),
-      onSuccess: (worker) =>
-        Effect.as(
-          Scope.addFinalizer(
-            scope,
-            Effect.promise(() => worker.terminate())
-          ),
-          asking(worker)
-        )
-    })
+/**
+ * The worker: started when it is first asked for, stopped with the scope. It is started in a fiber of its own: the
+ * interruption of the first who asks must not be the answer to all others.
+ */
+export const make: Effect.Effect<Effect.Effect<Check>, never, Scope.Scope> = Effect.gen(function* () {
+  const scope = yield* Effect.scope
+  const started = yield* Deferred.make<Check>()
+  const starting = start.pipe(
+    Effect.tap((worker) =>
+      Scope.addFinalizer(
+        scope,
+        Effect.promise(() => worker.terminate())
+      )
+    ),
+    Effect.map(asking),
+    // No threads in this runtime, or no native libsodium for them: whoever asks checks by himself.
+    Effect.orElseSucceed(() => nobody),
+    Effect.intoDeferred(started)
   )
-)
+  const begin = yield* Effect.once(Effect.forkIn(starting, scope))
+  return Effect.zipRight(begin, Deferred.await(started))
+})
 
 // internal
 

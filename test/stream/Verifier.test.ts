@@ -1,0 +1,74 @@
+import { assert, describe, it } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as FastCheck from "effect/FastCheck"
+import * as Fiber from "effect/Fiber"
+import * as Bytes from "../../src/core/Bytes.ts"
+import * as Crypto from "../../src/core/Crypto.ts"
+import * as Operation from "../../src/core/Operation.ts"
+import * as Topic from "../../src/core/Topic.ts"
+import * as Verifier from "../../src/stream/internal/verifier.ts"
+import { Author } from "../support/Peer.ts"
+
+const raws = Effect.map(Crypto.Crypto, (crypto) => {
+  const author = new Author(crypto, 1, Topic.named(crypto, "verifier"))
+  return Array.from({ length: 40 }, (_, index) => Operation.raw(author.next(Uint8Array.of(index))))
+})
+
+/** One byte of one operation changed, in its header or its body. */
+const damaged = (all: ReadonlyArray<Operation.Raw>, at: number, byte: number): ReadonlyArray<Operation.Raw> =>
+  all.map((raw, index) => {
+    if (index !== at % all.length) return raw
+    const bytes = Bytes.concat([raw.header, raw.body ?? new Uint8Array()])
+    const position = byte % bytes.length
+    bytes[position] = (bytes[position] ?? 0) ^ 1
+    return { header: bytes.subarray(0, raw.header.length), body: bytes.subarray(raw.header.length) }
+  })
+
+describe("the worker thread", () => {
+  it.scoped("gives the verdict that this thread gives, of the same reason", () =>
+    Effect.gen(function* () {
+      const crypto = yield* Crypto.Crypto
+      assert.strictEqual(crypto.name, "sodium-native")
+      const decode = yield* Verifier.make(crypto)
+      const valid = yield* raws
+      yield* Effect.promise(() =>
+        FastCheck.assert(
+          FastCheck.asyncProperty(FastCheck.nat(), FastCheck.nat(), async (at, byte) => {
+            const some = damaged(valid, at, byte)
+            const both = Effect.all([decode(some), Verifier.inline(crypto)(some)])
+            const [there, here] = await Effect.runPromise(both)
+            assert.deepStrictEqual(there, here)
+            assert.strictEqual(here.filter(({ _tag }) => _tag === "Left").length, 1)
+          }),
+          { numRuns: 200 }
+        )
+      )
+    }).pipe(Effect.provide(Crypto.layer))
+  )
+
+  it.scoped("answers everybody, also when the first who asked is interrupted", () =>
+    Effect.gen(function* () {
+      const crypto = yield* Crypto.Crypto
+      const decode = yield* Verifier.make(crypto)
+      const some = yield* raws
+      const first = yield* Effect.fork(decode(some))
+      yield* Effect.yieldNow()
+      yield* Fiber.interruptFork(first)
+      const answers = yield* Effect.all(
+        Array.from({ length: 20 }, () => decode(some)),
+        { concurrency: "unbounded" }
+      )
+      for (const answer of answers) assert.isTrue(answer.every(({ _tag }) => _tag === "Right"))
+    }).pipe(Effect.provide(Crypto.layer))
+  )
+
+  it.effect("leaves nothing undone when it is stopped", () =>
+    Effect.gen(function* () {
+      const crypto = yield* Crypto.Crypto
+      const some = yield* raws
+      const decode = yield* Effect.scoped(Effect.tap(Verifier.make(crypto), (verifier) => verifier(some)))
+      const answer = yield* decode(some)
+      assert.isTrue(answer.every(({ _tag }) => _tag === "Right"))
+    }).pipe(Effect.provide(Crypto.layer))
+  )
+})
