@@ -53,6 +53,8 @@ interface Sabotage {
   readonly breaks: RegExp
   /** Where only an interrupted run shows it: from this statement on (counted from 0) everything fails. */
   readonly at?: (statements: ReadonlyArray<string>) => number
+  /** Only that statement fails. */
+  readonly once?: boolean
 }
 
 const nothing = Effect.succeed([])
@@ -81,8 +83,24 @@ const acknowledgingLate: Sabotage["meddler"] = () => {
   }
 }
 
-/** Says that it committed, and does not. */
-const neverCommitting: Sabotage["meddler"] = () => (sql, run, also) => (sql === "COMMIT" ? also("ROLLBACK") : run)
+/** Commits instead of rolling back, the first time after a handler has written. */
+const committingFailure: Sabotage["meddler"] = () => {
+  let written = false
+  return (sql, run, also) => {
+    if (/^INSERT INTO handled/.test(sql)) written = true
+    if (sql !== "ROLLBACK" || !written) return run
+    written = false
+    return also("COMMIT")
+  }
+}
+
+/** Sends another statement instead, the n-th time where that is among `when`. */
+const replacing =
+  (text: string, other: string, when: (nth: number) => boolean): Sabotage["meddler"] =>
+  () => {
+    let times = 0
+    return (sql, run, also) => (sql === text && when(++times) ? also(other) : run)
+  }
 
 /** Sends a statement twice. */
 const twice =
@@ -91,27 +109,39 @@ const twice =
   (sql, run) =>
     text.test(sql) ? Effect.zipRight(run, run) : run
 
-const first = (text: RegExp) => (statements: ReadonlyArray<string>) =>
-  statements.findIndex((statement) => text.test(statement))
+/** Where the first accepted operation is acknowledged. */
+const acknowledging = (statements: ReadonlyArray<string>) => {
+  const handled = statements.findIndex((statement) => /^INSERT INTO handled/.test(statement))
+  return statements.findIndex((statement, at) => at > handled && /^UPDATE applecart_consumers/.test(statement))
+}
 
-/** The statement behind the first commit of something accepted. */
+/** Where the first accepted operation is written. */
+const appending = (statements: ReadonlyArray<string>) =>
+  statements.findIndex((statement) => /^INSERT INTO applecart_operations/.test(statement))
+
+/** The statement behind the commit that follows. */
 const behindAcceptance = (statements: ReadonlyArray<string>) =>
-  statements.indexOf("COMMIT", first(/^UPDATE applecart_consumers/)(statements)) + 1
+  statements.indexOf("COMMIT", acknowledging(statements)) + 1
 
 const sabotages: ReadonlyArray<Sabotage> = [
   { what: "savepoints are not rolled back", meddler: dropping(/^ROLLBACK TO/), breaks: /P1: the baskets/ },
   {
-    what: "nothing is rolled back",
-    meddler: dropping(/^ROLLBACK$/),
-    breaks: /P\d|typed|verdict/,
-    at: first(/INSERT INTO handled/)
+    what: "rollbacks commit",
+    meddler: committingFailure,
+    breaks: /P1: the handled/,
+    at: appending,
+    once: true
   },
-  { what: "commits are skipped", meddler: neverCommitting, breaks: /P3: .* confirmed/ },
+  {
+    what: "commits are skipped",
+    meddler: replacing("COMMIT", "ROLLBACK", (nth) => nth > 2),
+    breaks: /P3: .* confirmed/
+  },
   {
     what: "commits come early",
     meddler: committingEarly,
     breaks: /P1: the handled/,
-    at: first(/^UPDATE applecart_consumers/)
+    at: acknowledging
   },
   {
     what: "acknowledgements come after the commit",
@@ -129,7 +159,11 @@ const sabotages: ReadonlyArray<Sabotage> = [
     meddler: dropping(/^DELETE FROM applecart_inbox/),
     breaks: /P3: .* several places/
   },
-  { what: "nobody is woken", meddler: dropping(/^UPDATE applecart_inbox SET status = 'queued'/), breaks: /P3: / },
+  {
+    what: "nobody is woken",
+    meddler: dropping(/^UPDATE applecart_inbox SET status = 'queued'\s+WHERE (status = 'waiting'|author)/),
+    breaks: /P3: /
+  },
   {
     what: "waits are not noted",
     meddler: dropping(/^INSERT INTO applecart_waiting/),
@@ -150,7 +184,7 @@ const sabotages: ReadonlyArray<Sabotage> = [
 ]
 
 describe("the harness bites when", () => {
-  for (const { at, breaks, meddler, what } of sabotages) {
+  for (const { at, breaks, meddler, once, what } of sabotages) {
     it.live(what, () =>
       Effect.gen(function* () {
         const bench = yield* Trial.bench
@@ -158,7 +192,7 @@ describe("the harness bites when", () => {
         const index = at?.(bench.statements)
         assert.notStrictEqual(index, -1)
         const fault = SqlFaults.failBefore("io")
-        const plan = index === undefined ? {} : { plan: { at: index + 1, fault, forever: true } }
+        const plan = index === undefined ? {} : { plan: { at: index + 1, fault, forever: once !== true } }
         const broken = yield* Trial.run(bench, { meddler: meddler(), ...plan })
         assert.isTrue(
           broken.some((one) => breaks.test(one)),

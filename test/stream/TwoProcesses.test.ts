@@ -30,6 +30,8 @@ describe("two processes on one file", () => {
       Effect.gen(function* () {
         const { file, start } = yield* prepare
         const children = [start("ingest", file, "1"), start("ingest", file, "2")]
+        for (const child of children) yield* Effect.promise(() => child.said("ready"))
+        for (const child of children) child.process.stdin?.end()
         const ended = yield* Effect.all(
           children.map((child) => child.ended),
           { concurrency: "unbounded" }
@@ -44,6 +46,7 @@ describe("two processes on one file", () => {
           []
         )
         const expected = Array.from(yield* Ingest.operations, ({ id }) => String(id)).sort()
+        // Each process announces what it accepted: together everything, nothing twice.
         const confirmed = results.flatMap(({ accepted }) => accepted)
         assert.strictEqual(
           new Set(confirmed).size,
@@ -67,6 +70,7 @@ describe("two processes on one file", () => {
         const each = (_: unknown, nth: number) => ({ owner: `author ${nth}`, apples: Ingest.length })
         assert.deepStrictEqual(found.baskets, Array.from({ length: Ingest.authors }, each))
         assert.strictEqual(found.left, 0)
+        console.log(`two processes: ${results.map(({ accepted }) => accepted.length).join(" and ")} operations`)
         // Both did some of the work; if one was through before the other began, this test shows nothing.
         assert.isTrue(
           results.every(({ accepted }) => accepted.length > 0),

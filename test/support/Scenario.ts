@@ -212,13 +212,10 @@ const report = (step: string, errors: ReadonlyArray<string>, exit: Exit.Exit<Rea
   if (Option.isNone(failure)) return { _tag: "Broken", step, why: `not a typed error: ${Cause.pretty(exit.cause)}` }
   const error = failure.value
   if (error instanceof SqlError) {
-    const reason = SqlReason.of(error)
-    return {
-      _tag: "Failed",
-      step,
-      error: `${reason._tag} ${error.message}`,
-      infrastructure: SqlReason.isInfrastructure(error)
-    }
+    const what = `${SqlReason.of(error)._tag} ${error.message}`
+    return SqlReason.isInfrastructure(error)
+      ? { _tag: "Failed", step, error: what, infrastructure: true }
+      : { _tag: "Broken", step, why: `a SqlError that blames the call: ${what}` }
   }
   if (error instanceof Stuck) return { _tag: "Failed", step, error: "Stuck", infrastructure: true }
   const tag = Predicate.hasProperty(error, "_tag") ? String(error._tag) : String(error)

@@ -6,7 +6,7 @@
  *   confirmed goes to stdout as it is told, before the next call is made.
  * - `kill FILE N`: the scenario on one database; the harness of `applecart/testing` kills the process before statement N.
  * - `slow FILE`: the scenario, again and again on one database, for somebody else to kill.
- * - `ingest FILE SEED`: takes in everybody's shuffled operations, and drains.
+ * - `ingest FILE SEED`: takes in everybody's shuffled operations once stdin has ended, and drains.
  * - `hold FILE`: holds the write lock until stdin ends.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
@@ -35,6 +35,8 @@ const die = Effect.zipRight(
   Effect.sync(() => process.kill(process.pid, "SIGKILL")),
   Effect.never
 )
+
+const stdinEnds = Effect.promise(() => new Promise<void>((done) => process.stdin.once("end", done).resume()))
 
 /** Runs the job's scenario to its statement, where it stands still for ever. */
 const job = (universe: Operations.Universe, one: Job, index: number) =>
@@ -96,7 +98,7 @@ const hold = (file: string) =>
     const connection = yield* sql.reserve
     yield* connection.execute("BEGIN IMMEDIATE", [], undefined)
     say({ ready: true })
-    yield* Effect.promise(() => new Promise((done) => process.stdin.once("end", done).resume()))
+    yield* stdinEnds
     yield* connection.execute("ROLLBACK", [], undefined)
   }).pipe(Effect.scoped, Effect.provide(Database.plain(file)))
 
@@ -105,7 +107,14 @@ const main = Effect.gen(function* () {
   if (what === "scenario") yield* scenario(file)
   else if (what === "kill") yield* killed(file, Number(argument))
   else if (what === "slow") yield* slow(file)
-  else if (what === "ingest") say(yield* Ingest.run(file, Number(argument), () => say({ ready: true })))
+  else if (what === "ingest")
+    say(
+      yield* Ingest.run(
+        file,
+        Number(argument),
+        Effect.suspend(() => (say({ ready: true }), stdinEnds))
+      )
+    )
   else if (what === "hold") yield* hold(file)
   else yield* Effect.dieMessage(`unknown: ${what}`)
 })

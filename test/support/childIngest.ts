@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Cause from "effect/Cause"
 import * as Random from "effect/Random"
+import * as Stream from "effect/Stream"
 import * as Crypto from "../../src/core/Crypto.ts"
 import * as Operation from "../../src/core/Operation.ts"
 import * as Topic from "../../src/core/Topic.ts"
@@ -12,7 +13,7 @@ import { Author } from "./Peer.ts"
 import * as Database from "./ScenarioDatabase.ts"
 
 /** Operations of an author. */
-export const length = 80
+export const length = 250
 /** Authors. */
 export const authors = 3
 
@@ -32,8 +33,8 @@ export const operations: Effect.Effect<ReadonlyArray<Operation.Operation>, never
     }).flat()
 )
 
-/** Takes everything in, in an order of its own, by every way there is, beside another process that does the same. */
-export const run = (file: string, seed: number, ready: () => void) =>
+/** Waits for `ready`, and then takes everything in, in an order of its own, by every way there is, beside another process that does the same. */
+export const run = (file: string, seed: number, ready: Effect.Effect<void>) =>
   Effect.gen(function* () {
     const raws = Array.from(
       yield* Effect.withRandom(Effect.flatMap(operations, Random.shuffle), Random.make(seed)),
@@ -47,24 +48,29 @@ export const run = (file: string, seed: number, ready: () => void) =>
         errors.push(Cause.pretty(exit.cause))
         return Effect.succeed([])
       })
-    const service = yield* Crypto.Crypto
     const controller = yield* StreamController.make({
       pipeline: Apples.pipeline,
       application: Apples.application,
       batchSize: 10,
       busyLimit: "20 seconds"
     })
-    ready()
+    yield* Effect.forkScoped(
+      Stream.runForEach(controller.outcomes, (one) =>
+        Effect.sync(() => one._tag === "Accepted" && accepted.push(one.id))
+      )
+    )
+    yield* ready
     for (let at = 0; at < raws.length; at += 12) {
       const some = raws.slice(at, at + 12)
       if ((at / 12) % 3 === 0) {
         yield* noting(controller.receiveAll(some))
         yield* noting(controller.drain)
       } else {
-        for (const answers of yield* noting(controller.processAll(some)))
-          for (const one of answers) if (one._tag === "Accepted") accepted.push(one.id)
+        yield* noting(controller.processAll(some))
       }
     }
     yield* noting(controller.drain)
-    return { accepted, errors, crypto: service.name }
+    // The outcomes of the last batch are on their way.
+    yield* Effect.sleep("50 millis")
+    return { accepted, errors }
   }).pipe(Effect.scoped, Effect.provide(Database.plain(file)))

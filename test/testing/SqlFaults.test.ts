@@ -56,8 +56,15 @@ describe("SqlFaults", () => {
       yield* faults.reset
       yield* Transaction.run(Effect.zipRight(insert(1), Transaction.savepoint(sql`SELECT 1`)))
       assert.deepStrictEqual(yield* faults.statements, [
-        ...["PRAGMA busy_timeout", "PRAGMA busy_timeout = 0", "BEGIN IMMEDIATE", "PRAGMA busy_timeout = 5000"],
-        ...["INSERT INTO t VALUES (?)", "SAVEPOINT applecart_1_0", "SELECT 1", "RELEASE applecart_1_0", "COMMIT"]
+        "PRAGMA busy_timeout",
+        "PRAGMA busy_timeout = 0",
+        "BEGIN IMMEDIATE",
+        "PRAGMA busy_timeout = 5000",
+        "INSERT INTO t VALUES (?)",
+        "SAVEPOINT applecart_1_0",
+        "SELECT 1",
+        "RELEASE applecart_1_0",
+        "COMMIT"
       ])
       yield* faults.reset
       assert.deepStrictEqual([yield* faults.count, yield* faults.statements], [0, []])
