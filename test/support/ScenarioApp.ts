@@ -78,6 +78,8 @@ const broken = (what: "constraint" | "commit" | "code" | "manners") =>
 export const application = Application.make({
   name: "apples",
   version: 1,
+  // In Kills.test.ts a handler stands still until its process is killed, and that must not end by itself.
+  timeLimit: "1 day",
   message: Message,
   handle: ({ event, message, position }) =>
     Effect.gen(function* () {
