@@ -10,14 +10,15 @@ import * as NodeExtensions from "./NodeExtensions.ts"
 import * as OpenExtensions from "./OpenExtensions.ts"
 
 export { InvalidExtensions } from "./internal/ExtensionsCodec.ts"
-export type { Codec, Fields } from "./internal/ExtensionsCodec.ts"
+export type { Codec, Draft, Fields } from "./internal/ExtensionsCodec.ts"
 
 /** Either format, told apart by its `_tag`. */
 export type Any = NodeExtensions.NodeExtensions | OpenExtensions.OpenExtensions
 
 /**
  * Reads both formats: an array is taken for node extensions, a map for open ones (behind any tags). Own operations get
- * node extensions, which every p2panda peer reads; an application that needs `previous` takes `OpenExtensions.codec`.
+ * node extensions, which every p2panda peer reads; only what those have no place for (`previous`, `deletes`) is written as
+ * open ones.
  */
 export const any: Base.Codec<Any> = {
   decode: (extensions) => {
@@ -32,7 +33,10 @@ export const any: Base.Codec<Any> = {
       : Either.left(failures.decoding("neither an array nor a map"))
   },
   encode: (value) => (value._tag === "Node" ? NodeExtensions.encode(value) : OpenExtensions.encode(value)),
-  draft: NodeExtensions.draft,
+  draft: (fields) =>
+    (fields.previous ?? []).length + (fields.deletes ?? []).length > 0
+      ? OpenExtensions.draft(fields)
+      : NodeExtensions.draft(fields),
   ownsLog: (crypto, topic, value) =>
     (value._tag === "Node"
       ? NodeExtensions.codec.ownsLog?.(crypto, topic, value)

@@ -19,14 +19,15 @@ export interface NodeExtensions extends Base.Fields {
   readonly variant: 0 | 1
 }
 
-/** Node extensions with these fields. `encode` refuses a draft without timestamp or with `previous`: the format has no place. */
-export const draft = (fields: Base.Fields): NodeExtensions => ({
+/** Node extensions with these fields. `encode` refuses a draft without timestamp, with `previous` or `deletes`: the format has no place. */
+export const draft = (fields: Base.Draft): NodeExtensions => ({
   _tag: "Node",
   variant: 0,
   logId: fields.logId,
   timestamp: fields.timestamp,
-  prune: fields.prune,
-  previous: fields.previous
+  prune: fields.prune ?? false,
+  previous: fields.previous ?? [],
+  deletes: fields.deletes ?? []
 })
 
 /** Reads extensions as p2panda's node does, with its verdict. */
@@ -44,6 +45,8 @@ export const encode = (value: NodeExtensions): Either.Either<Uint8Array, Base.In
   if (value.variant !== 0) return Either.left(failures.encoding("variant 1 is p2panda's placeholder and never written"))
   if (value.previous.length > 0)
     return Either.left(failures.encoding("there is no place for `previous`; use OpenExtensions"))
+  if (value.deletes.length > 0)
+    return Either.left(failures.encoding("there is no place for `deletes`; use OpenExtensions"))
   if (timestamp === undefined) return Either.left(failures.encoding("a timestamp is needed"))
   if (timestamp < 0n || timestamp > 0xffff_ffff_ffff_ffffn)
     return Either.left(failures.encoding("the timestamp is no unsigned integer of 64 bits"))
@@ -97,13 +100,13 @@ const elements = (bytes: Uint8Array): NodeExtensions | string => {
 const basic = (source: Source, logId: LogId.LogId, timestamp: bigint): NodeExtensions | string => {
   const prune = boolean(source)
   if (prune === undefined) return "the prune flag is missing or no boolean"
-  return { _tag: "Node", variant: 0, logId, timestamp, prune, previous: [] }
+  return { _tag: "Node", variant: 0, logId, timestamp, prune, previous: [], deletes: [] }
 }
 
 const causal = (source: Source, logId: LogId.LogId, timestamp: bigint): NodeExtensions | string => {
   const previous = hashes(source)
   if (previous === undefined) return "`previous` is missing or no array of hashes"
-  return { _tag: "Node", variant: 1, logId, timestamp, prune: false, previous }
+  return { _tag: "Node", variant: 1, logId, timestamp, prune: false, previous, deletes: [] }
 }
 
 /** The head at `at`, behind any number of tags. */

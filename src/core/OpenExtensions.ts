@@ -6,7 +6,8 @@
  * | `log` | byte string of 32: the log id; required |
  * | `timestamp` | unsigned integer: microseconds since the epoch |
  * | `prune` | boolean |
- * | `previous` | array of byte strings of 32: ids of operations |
+ * | `previous` | array of byte strings of 32: ids of operations that come before it |
+ * | `deletes` | array of byte strings of 32: ids of operations whose bodies it deletes |
  *
  * Other keys are kept as they are. `encode(decode(bytes))` gives the same bytes, so an old program can handle what a newer
  * one has written. Tags in front of the known values are refused.
@@ -25,18 +26,19 @@ export interface OpenExtensions extends Base.Fields {
   readonly _tag: "Open"
   /**
    * The keys that are not known here, each with the CBOR of its value. A known key is among them where it was written
-   * out although it says nothing: `prune` as `false`, `previous` as an empty array.
+   * out although it says nothing: `prune` as `false`, `previous` or `deletes` as an empty array.
    */
   readonly rest: ReadonlyMap<string, Uint8Array>
 }
 
 /** Open extensions with these fields and nothing else. */
-export const draft = (fields: Base.Fields): OpenExtensions => ({
+export const draft = (fields: Base.Draft): OpenExtensions => ({
   _tag: "Open",
   logId: fields.logId,
   timestamp: fields.timestamp,
-  prune: fields.prune,
-  previous: fields.previous,
+  prune: fields.prune ?? false,
+  previous: fields.previous ?? [],
+  deletes: fields.deletes ?? [],
   rest: new Map()
 })
 
@@ -50,7 +52,7 @@ export const decode = (extensions: Uint8Array | undefined): Either.Either<OpenEx
   return typeof read === "string" ? Either.left(failures.decoding(read)) : Either.right(read)
 }
 
-/** The bytes: canonical, and within the limits of a header (512 hashes in `previous` at most). */
+/** The bytes: canonical, and within the limits of a header (512 hashes in `previous`, and in `deletes`, at most). */
 export const encode = (value: OpenExtensions): Either.Either<Uint8Array, Base.InvalidExtensions> => {
   const { timestamp } = value
   if (timestamp !== undefined && (timestamp < 0n || timestamp > 0xffff_ffff_ffff_ffffn))
@@ -67,8 +69,8 @@ export const encode = (value: OpenExtensions): Either.Either<Uint8Array, Base.In
   entries.set("log", CborHead.bytes(LogId.toBytes(value.logId)))
   if (timestamp !== undefined) entries.set("timestamp", CborHead.unsigned64(timestamp))
   if (value.prune) entries.set("prune", Uint8Array.of(0xf5))
-  if (value.previous.length > 0)
-    entries.set("previous", Bytes.concat([CborHead.head(4, value.previous.length), ...value.previous.map(hash)]))
+  if (value.previous.length > 0) entries.set("previous", array(value.previous))
+  if (value.deletes.length > 0) entries.set("deletes", array(value.deletes))
   const bytes = write(entries)
   const wrong = Base.notCanonical(bytes)
   return wrong === undefined ? Either.right(bytes) : Either.left(failures.encoding(wrong))
@@ -91,10 +93,12 @@ const silent: ReadonlyMap<string, Uint8Array | undefined> = new Map([
   ["log", undefined],
   ["timestamp", undefined],
   ["prune", Uint8Array.of(0xf4)],
-  ["previous", Uint8Array.of(0x80)]
+  ["previous", Uint8Array.of(0x80)],
+  ["deletes", Uint8Array.of(0x80)]
 ])
 
-const hash = (id: Hash.Hash): Uint8Array => CborHead.bytes(Hash.toBytes(id))
+const array = (ids: ReadonlyArray<Hash.Hash>): Uint8Array =>
+  Bytes.concat([CborHead.head(4, ids.length), ...ids.map((id) => CborHead.bytes(Hash.toBytes(id)))])
 
 const write = (entries: ReadonlyMap<string, Uint8Array>): Uint8Array => {
   const sorted = Array.from(entries, ([key, value]) => ({ key: CborHead.text(key), value }))
@@ -132,16 +136,20 @@ const known = (entries: Map<string, Uint8Array>): OpenExtensions | string => {
   if (prune !== undefined && prune[0] !== 0xf4 && prune[0] !== 0xf5) return "`prune` is no boolean"
   const previous = hashes(entries.get("previous"))
   if (previous === undefined) return "`previous` is no array of byte strings of 32, each once"
+  const deletes = hashes(entries.get("deletes"))
+  if (deletes === undefined) return "`deletes` is no array of byte strings of 32, each once"
   entries.delete("log")
   entries.delete("timestamp")
   if (prune?.[0] === 0xf5) entries.delete("prune")
   if (previous.length > 0) entries.delete("previous")
+  if (deletes.length > 0) entries.delete("deletes")
   return {
     _tag: "Open",
     logId: LogId.fromBytes(log.subarray(2)),
     timestamp,
     prune: prune?.[0] === 0xf5,
     previous,
+    deletes,
     rest: entries
   }
 }

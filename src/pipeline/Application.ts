@@ -11,6 +11,7 @@ import type * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as Cbor from "../core/Cbor.ts"
 import type { Migration } from "../store/Migrations.ts"
+import type * as Removal from "../store/Removal.ts"
 import type { Transaction } from "../store/Transaction.ts"
 import type { Event } from "./Event.ts"
 import * as Rejection from "./Rejection.ts"
@@ -22,6 +23,20 @@ export interface Input<out A, out In = Event> {
   /** The operation and all that the processors added to it. */
   readonly event: In
   /** The place that the operation gets in the local order if the handler succeeds. */
+  readonly position: number
+}
+
+/**
+ * Operations that go for good, together with the operation that makes them go. They are told by pages (256 at the most), oldest
+ * first, after the handler has handled that operation and before they go; all in its transaction.
+ */
+export interface Forgotten<out In = Event> {
+  /** `pruned`: header and body go. `deleted`: the body goes. */
+  readonly how: "pruned" | "deleted"
+  readonly operations: ReadonlyArray<Removal.Removed>
+  /** The prune operation, or the tombstone. */
+  readonly event: In
+  /** The place that it gets in the local order. */
   readonly position: number
 }
 
@@ -44,6 +59,8 @@ export interface Application<in In, in out A, out E, out R> {
     event: In & Event,
     position: number
   ) => Effect.Effect<unknown, E | SqlError | Rejection.InvalidMessage, R>
+  /** Deletes what the application keeps about operations that go. A failure rejects the operation that makes them go. */
+  readonly forget: (forgotten: Forgotten<In & Event>) => Effect.Effect<unknown, E | SqlError, R>
   /** Empties the application's tables, for a rebuild. */
   readonly reset: Effect.Effect<unknown, SqlError, SqlClient | Transaction>
 }
@@ -82,12 +99,14 @@ interface Options {
  *     })
  * })
  */
-export const make = <A, I, E, R, In = Event>(
+export const make = <A, I, E, R, In = Event, E2 = never, R2 = never>(
   options: Options & {
     readonly message: Schema.Schema<A, I>
     readonly handle: (input: Input<A, In>) => Effect.Effect<unknown, E, R>
+    /** Deletes what the application keeps about operations that go; see {@link Forgotten}. Default: it keeps nothing. */
+    readonly forget?: ((forgotten: Forgotten<In>) => Effect.Effect<unknown, E2, R2>) | undefined
   }
-): Application<In, A, Exclude<E, SqlError>, R> => {
+): Application<In, A, Exclude<E | E2, SqlError>, R | R2> => {
   const decode = Schema.decodeUnknownEither(options.message)
   const encode = Schema.encodeEither(options.message)
   return build(options, {
@@ -101,7 +120,8 @@ export const make = <A, I, E, R, In = Event>(
       return Either.isLeft(message)
         ? invalid(message.left)
         : options.handle({ message: message.right, event, position })
-    }
+    },
+    forget: options.forget
   })
 }
 
@@ -109,14 +129,17 @@ export const make = <A, I, E, R, In = Event>(
  * An application that takes every operation and reads its bytes itself; `message` is `undefined` where an operation has
  * no body.
  */
-export const bytes = <E, R, In = Event>(
+export const bytes = <E, R, In = Event, E2 = never, R2 = never>(
   options: Options & {
     readonly handle: (input: Input<Uint8Array | undefined, In>) => Effect.Effect<unknown, E, R>
+    /** Deletes what the application keeps about operations that go; see {@link Forgotten}. Default: it keeps nothing. */
+    readonly forget?: ((forgotten: Forgotten<In>) => Effect.Effect<unknown, E2, R2>) | undefined
   }
-): Application<In, Uint8Array | undefined, Exclude<E, SqlError>, R> =>
+): Application<In, Uint8Array | undefined, Exclude<E | E2, SqlError>, R | R2> =>
   build(options, {
     encode: (message) => Either.right(message),
-    handle: (event, position) => options.handle({ message: event.payload, event, position })
+    handle: (event, position) => options.handle({ message: event.payload, event, position }),
+    forget: options.forget
   })
 
 /** The name under which a database without an application is kept. */
@@ -132,13 +155,15 @@ export const none: Application<Event, Uint8Array | undefined, never, never> = by
 // internal
 
 // A function declaration, since `none` above is made with it while the module loads.
-function build<In, A, E, R>(
+function build<In, A, E, R, E2, R2>(
   options: Options,
   parts: {
     readonly encode: Application<In, A, E, R>["encode"]
     readonly handle: (event: In & Event, position: number) => Effect.Effect<unknown, E | Rejection.InvalidMessage, R>
+    readonly forget: ((forgotten: Forgotten<In>) => Effect.Effect<unknown, E2, R2>) | undefined
   }
-): Application<In, A, Exclude<E, SqlError>, R> {
+): Application<In, A, Exclude<E | E2, SqlError>, R | R2> {
+  type Built = Application<In, A, Exclude<E | E2, SqlError>, R | R2>
   return {
     name: options.name,
     version: options.version,
@@ -146,7 +171,8 @@ function build<In, A, E, R>(
     migrations: options.migrations ?? [],
     encode: parts.encode,
     // `E` is `SqlError` and what is left without it; TypeScript cannot see that of a parameter.
-    handle: parts.handle as Application<In, A, Exclude<E, SqlError>, R>["handle"],
+    handle: parts.handle as Built["handle"],
+    forget: (parts.forget ?? (() => Effect.void)) as Built["forget"],
     reset: options.reset ?? Effect.void
   }
 }

@@ -4,7 +4,7 @@
  *
  * Nothing that an operation did is written before it has passed everything: processors' states are values, and the
  * application's statements stand under a savepoint. What the accepted ones leave is written at the end, a statement per
- * table.
+ * table; earlier only before an operation that removes others, which may have come in this very batch.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
@@ -13,7 +13,9 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Hash } from "../core/Hash.ts"
 import * as Log from "../core/Log.ts"
+import * as Decisions from "../store/Decisions.ts"
 import * as Operations from "../store/Operations.ts"
+import * as Removal from "../store/Removal.ts"
 import * as SqlReason from "../store/SqlReason.ts"
 import * as Transaction from "../store/Transaction.ts"
 import type * as Application from "./Application.ts"
@@ -40,6 +42,13 @@ export interface Batch<in In, out E, out R> {
   /** Completes an operation of our own before it is signed. */
   readonly complete: (draft: Event.Draft) => Effect.Effect<Event.Draft, E | SqlError, SqlClient | R>
   /**
+   * These events as they may be seen and kept: without the bodies that were deleted before they came. To be asked before an
+   * operation is stored, and again right before it is processed.
+   */
+  readonly admit: <Ev extends Event.Event>(
+    events: ReadonlyArray<Ev>
+  ) => Effect.Effect<ReadonlyArray<Ev>, SqlError, SqlClient | R>
+  /**
    * Processors, then the application. A `SqlError` is nobody's verdict: the whole batch is to be rolled back and tried
    * again. Otherwise an operation that is not accepted has left no trace.
    */
@@ -64,22 +73,66 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
     const acceptedAt = clock.unsafeCurrentTimeMillis()
     let position = yield* Operations.lastPosition
     let handlingSince: number | undefined = undefined
-    const rows = new Map<Hash, Operations.Accepted>()
+    const accepted = new Set<Hash>()
+    const redacted = new Set<Hash>()
+    let rows: Array<Operations.Accepted> = []
     const evidence: Array<Pipeline.Rejected<E, R>["evidence"]> = []
 
-    const append = (event: Event.Event, body: Uint8Array | undefined): number => {
+    const append = (event: Event.Event, claim: Log.Claim, body: Uint8Array | undefined): number => {
       position += 1
-      rows.set(event.id, row(event, body, position, acceptedAt))
+      accepted.add(event.id)
+      rows.push(row(event, claim, body, position, acceptedAt))
       return position
     }
 
-    const handle = (event: Out): Effect.Effect<Decided<E>, SqlError, SqlClient | Transaction.Transaction | R> => {
+    const admit = <Ev extends Event.Event>(events: ReadonlyArray<Ev>) =>
+      session.redact === undefined
+        ? Effect.succeed(events)
+        : Effect.map(session.redact(events), (ids) =>
+            events.map((event) => {
+              if (!ids.has(event.id)) return event
+              redacted.add(event.id)
+              return Event.withoutBody(event)
+            })
+          )
+
+    /** Writes what was accepted since it was done last. */
+    const flush = Effect.suspend(() => {
+      const written = rows
+      rows = []
+      const deleted = written.flatMap(({ operation: { id } }) => (redacted.has(id) ? [id] : []))
+      return session.save.pipe(
+        Effect.zipRight(Operations.append(written)),
+        Effect.zipRight(Decisions.deleted(deleted, acceptedAt))
+      )
+    })
+
+    /** The application is told, then the processors, and then it goes. */
+    const remove = (event: Out, removal: Removal.Removal) => {
+      const how = removal._tag === "Prefix" ? "pruned" : "deleted"
+      return Removal.each(removal, (operations) =>
+        definition.application.forget({ how, operations, event, position: position + 1 })
+      ).pipe(Effect.zipRight(session.forget(removal)), Effect.zipRight(Removal.apply(removal, acceptedAt)))
+    }
+
+    const handle = ({ event, removes }: Pipeline.Passed<Out>) => {
       handlingSince = clock.unsafeCurrentTimeMillis()
-      return Effect.matchCauseEffect(Transaction.savepoint(definition.application.handle(event, position + 1)), {
+      const handled = definition.application.handle(event, position + 1)
+      const whole =
+        removes.length === 0
+          ? handled
+          : Effect.zipRight(
+              handled,
+              Effect.forEach(removes, (removal) => remove(event, removal), { discard: true })
+            )
+      return Effect.matchCauseEffect(Transaction.savepoint(whole), {
         onSuccess: () => {
           handlingSince = undefined
           session.keep()
-          return Effect.succeed<Decided<E>>({ _tag: "Accepted", position: append(event, event.operation.body) })
+          return Effect.succeed<Decided<E>>({
+            _tag: "Accepted",
+            position: append(event, Event.claim(event), event.operation.body)
+          })
         },
         onFailure: (cause) => {
           handlingSince = undefined
@@ -95,19 +148,23 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
     return {
       preload: session.preload,
       complete: session.complete,
+      admit,
       process: (event) =>
-        Effect.flatMap(session.decide(event), (step) => {
-          if (step._tag === "Passed") return handle(step.event)
+        Effect.flatMap(session.decide({ ...event, decidedAt: acceptedAt }), (step) => {
+          if (step._tag === "Passed") {
+            // What it removes has to be in the tables, and what it notes is not state yet.
+            return step.removes.length === 0 ? handle(step) : Effect.zipRight(flush, handle(step))
+          }
           session.drop()
           if (step._tag === "Rejected") evidence.push(step.evidence)
           return Effect.succeed<Decided<E>>(step)
         }),
-      skip: (event) => append(event, undefined),
+      // Pruning is an effect, and a skipped operation has none.
+      skip: (event) => append(event, { ...Event.claim(event), prune: false }, undefined),
       handlingSince: () => handlingSince,
-      accepted: (id) => rows.has(id),
+      accepted: (id) => accepted.has(id),
       finish: Effect.suspend(() =>
-        session.save.pipe(
-          Effect.zipRight(Operations.append(Array.from(rows.values()))),
+        flush.pipe(
           // Evidence may speak of operations of this very batch.
           Effect.zipRight(Effect.forEach(evidence, (keep) => keep, { discard: true })),
           Effect.map(() => position)
@@ -120,6 +177,7 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
 
 const row = (
   event: Event.Event,
+  claim: Log.Claim,
   body: Uint8Array | undefined,
   position: number,
   acceptedAt: number
@@ -132,7 +190,7 @@ const row = (
   author: event.author,
   logId: event.extensions.logId,
   topic: event.topic,
-  head: Log.append(undefined, event.id, Event.claim(event))
+  head: Log.append(undefined, event.id, claim)
 })
 
 /**

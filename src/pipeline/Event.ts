@@ -26,6 +26,11 @@ export interface Event<out X extends Extensions.Fields = Extensions.Fields> {
   readonly source: string | undefined
   /** When it was received, in milliseconds since the epoch. */
   readonly receivedAt: number
+  /**
+   * When it is being decided, in milliseconds since the epoch; if it is accepted, the time of its acceptance. The only time
+   * that a decision may depend on.
+   */
+  readonly decidedAt: number
   /** Whether it was accepted before and is only handed over again. */
   readonly replay: boolean
 }
@@ -52,7 +57,15 @@ export const make = <X extends Extensions.Fields>(
   topic: origin.topic,
   source: origin.source,
   receivedAt: origin.receivedAt,
+  decidedAt: origin.receivedAt,
   replay: false
+})
+
+/** The same event without its body: it was deleted, and is not there for anybody. */
+export const withoutBody = <E extends Event>(event: E): E => ({
+  ...event,
+  operation: { ...event.operation, body: undefined },
+  payload: undefined
 })
 
 /** What a log needs to know of an event to give it its place. */
@@ -75,6 +88,9 @@ export interface Draft {
   readonly backlink: Hash | undefined
   readonly timestamp: bigint
   readonly prune: boolean
-  readonly previous: ReadonlyArray<Hash>
+  /** The operations it comes after; `undefined` where the author left that to the processors. */
+  readonly previous: ReadonlyArray<Hash> | undefined
+  /** The operations whose bodies are to be forgotten. */
+  readonly deletes: ReadonlyArray<Hash>
   readonly body: Uint8Array | undefined
 }

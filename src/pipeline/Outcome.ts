@@ -13,7 +13,7 @@ export interface Accepted {
 }
 
 /** Where an operation can be; exactly one of these, or nowhere. */
-export type Where = "accepted" | "queued" | "waiting" | "rejected" | "discarded"
+export type Where = "accepted" | "queued" | "waiting" | "rejected" | "discarded" | "pruned"
 
 /** It was here before, and nothing was done. */
 export interface Known {
@@ -47,6 +47,8 @@ export type Next =
   | { readonly _tag: "Retry"; readonly at: number }
   | { readonly _tag: "Skipped"; readonly position: number }
   | { readonly _tag: "Discarded" }
+  /** It was not taken in; the sender may send it again. */
+  | { readonly _tag: "Refused" }
 
 export const accepted = (id: Hash, position: number): Accepted => ({ _tag: "Accepted", id, position })
 

@@ -9,9 +9,11 @@ import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import { pipeArguments, type Pipeable } from "effect/Pipeable"
 import type { Hash } from "../core/Hash.ts"
 import type { Migration } from "../store/Migrations.ts"
+import type { Removal } from "../store/Removal.ts"
 import * as SqlReason from "../store/SqlReason.ts"
 import type { Transaction } from "../store/Transaction.ts"
 import type { Draft, Event } from "./Event.ts"
@@ -21,7 +23,13 @@ import * as Rejection from "./Rejection.ts"
 /** Takes events as `In`, hands them to the application as `Out`, rejects with `E`, needs the services `R`. */
 export interface Pipeline<in In, out Out, out E, out R> extends Pipeable {
   /** The processors, first to last. */
-  readonly processors: ReadonlyArray<{ readonly name: string; readonly migrations: ReadonlyArray<Migration> }>
+  readonly processors: ReadonlyArray<{
+    readonly name: string
+    readonly migrations: ReadonlyArray<Migration>
+    readonly collect: (limit: number) => Effect.Effect<number, SqlError, Transaction | SqlClient | R>
+  }>
+  /** What the processors say of an event without any state: the first one that says no. */
+  readonly check: (event: Event) => Either.Either<void, Checked<E>>
   /** Begins a batch. */
   readonly open: () => Session<In, Out, E, R>
 }
@@ -32,14 +40,22 @@ export type Out<P> = P extends Pipeline<infer _In, infer O, infer _E, infer _R> 
 /** The errors with which the processors of a pipeline reject. */
 export type Error<P> = P extends Pipeline<infer _In, infer _O, infer E, infer _R> ? E : never
 
+/** The `processor` that said no to an event without looking at any state. */
+export interface Checked<out E> {
+  readonly processor: string
+  readonly error: E
+}
+
 /** A pipeline at work on one batch; see {@link Processor.Session}. */
 export interface Session<in In, out Out, out E, out R> {
   readonly preload: (events: ReadonlyArray<Event>) => Effect.Effect<void, SqlError, SqlClient | R>
+  readonly redact: Processor.Session<In, {}, E, R>["redact"]
   readonly decide: (event: In) => Effect.Effect<Step<Out, E, R>, SqlError, SqlClient | R>
   readonly keep: () => void
   readonly drop: () => void
   readonly complete: (draft: Draft) => Effect.Effect<Draft, E | SqlError, SqlClient | R>
   readonly save: Effect.Effect<void, SqlError, Transaction | SqlClient | R>
+  readonly forget: (removal: Removal) => Effect.Effect<void, SqlError, Transaction | SqlClient | R>
 }
 
 /** How far an event came. */
@@ -49,6 +65,8 @@ export type Step<Out, E, R> = Passed<Out> | Deferred | Rejected<E, R>
 export interface Passed<out Out> {
   readonly _tag: "Passed"
   readonly event: Out
+  /** What goes when it is accepted. */
+  readonly removes: ReadonlyArray<Removal>
 }
 
 /** A processor wants other operations first. */
@@ -56,6 +74,8 @@ export interface Deferred {
   readonly _tag: "Deferred"
   readonly processor: string
   readonly until: ReadonlyArray<Hash>
+  /** When it is decided again in any case; milliseconds since the epoch. */
+  readonly deadline: number | undefined
 }
 
 /** A processor said no, or broke. */
@@ -69,7 +89,7 @@ export interface Rejected<out E, out R> {
 /** The pipeline of one processor. */
 export const make = <In extends Event, Adds, E, R>(
   processor: Processor.Processor<In, Adds, E, R>
-): Pipeline<In, In & Adds, E, R> => fromProcessors([processor], () => step(processor))
+): Pipeline<In, In & Adds, E, R> => fromProcessors([processor], check(processor), () => step(processor))
 
 /**
  * Adds a processor at the end. It may need whatever the earlier ones add.
@@ -82,8 +102,10 @@ export const andThen =
     if (self.processors.some((earlier) => earlier.name === processor.name)) {
       throw new globalThis.Error(`Two processors are called "${processor.name}"; give one of them another name.`)
     }
-    return fromProcessors([...self.processors, processor], () =>
-      sequence(self.open(), step<Out, Adds, E2, R2>(processor))
+    return fromProcessors<In, Out & Adds, E | E2, R | R2>(
+      [...self.processors, processor],
+      (event) => Either.flatMap(self.check(event), (): Either.Either<void, Checked<E | E2>> => check(processor)(event)),
+      () => sequence(self.open(), step<Out, Adds, E2, R2>(processor))
     )
   }
 
@@ -91,14 +113,21 @@ export const andThen =
 
 const fromProcessors = <In, Out, E, R>(
   processors: Pipeline<In, Out, E, R>["processors"],
+  check: Pipeline<In, Out, E, R>["check"],
   open: () => Session<In, Out, E, R>
 ): Pipeline<In, Out, E, R> => ({
   processors,
+  check,
   open,
   pipe() {
     return pipeArguments(this, arguments)
   }
 })
+
+const check =
+  <In, Adds, E, R>(processor: Processor.Processor<In, Adds, E, R>) =>
+  (event: Event): Either.Either<void, Checked<E>> =>
+    Either.mapLeft(processor.check(event), (error) => ({ processor: processor.name, error }))
 
 /** One processor as a session of its own: its additions joined to the event, its defects made a rejection. */
 const step = <In, Adds, E, R>(processor: Processor.Processor<In, Adds, E, R>): Session<In, In & Adds, E, R> => {
@@ -107,9 +136,9 @@ const step = <In, Adds, E, R>(processor: Processor.Processor<In, Adds, E, R>): S
     Effect.map(session.decide(event), (verdict): Step<In & Adds, E, R> => {
       switch (verdict._tag) {
         case "Accept":
-          return { _tag: "Passed", event: { ...event, ...verdict.adds } }
+          return { _tag: "Passed", event: { ...event, ...verdict.adds }, removes: verdict.removes }
         case "Defer":
-          return { _tag: "Deferred", processor: processor.name, until: verdict.until }
+          return { ...verdict, _tag: "Deferred", processor: processor.name }
         case "Reject":
           return { ...verdict, _tag: "Rejected", processor: processor.name }
       }
@@ -138,11 +167,14 @@ const sequence = <In, Mid, Out, E, R, E2, R2>(
   second: Session<Mid, Out, E2, R2>
 ): Session<In, Out, E | E2, R | R2> => ({
   preload: (events) => Effect.zipRight(first.preload(events), second.preload(events)),
+  redact: either(first.redact, second.redact),
   decide: (event) =>
     Effect.flatMap(
       first.decide(event),
       (passed): Effect.Effect<Step<Out, E | E2, R | R2>, SqlError, SqlClient | R2> =>
-        passed._tag === "Passed" ? second.decide(passed.event) : Effect.succeed(passed)
+        passed._tag === "Passed"
+          ? Effect.map(second.decide(passed.event), (step) => withRemovals(passed.removes, step))
+          : Effect.succeed(passed)
     ),
   keep: () => {
     first.keep()
@@ -153,5 +185,19 @@ const sequence = <In, Mid, Out, E, R, E2, R2>(
     second.drop()
   },
   complete: (draft) => Effect.flatMap(first.complete(draft), second.complete),
-  save: Effect.zipRight(first.save, second.save)
+  save: Effect.zipRight(first.save, second.save),
+  forget: (removal) => Effect.zipRight(first.forget(removal), second.forget(removal))
 })
+
+/** What either of two processors wants redacted. */
+const either = <E, R, R2>(
+  first: Session<never, unknown, E, R>["redact"],
+  second: Session<never, unknown, E, R2>["redact"]
+): Session<never, unknown, E, R | R2>["redact"] => {
+  if (first === undefined) return second
+  if (second === undefined) return first
+  return (events) => Effect.zipWith(first(events), second(events), (a, b) => new Set([...a, ...b]))
+}
+
+const withRemovals = <Out, E, R>(earlier: ReadonlyArray<Removal>, step: Step<Out, E, R>): Step<Out, E, R> =>
+  step._tag === "Passed" && earlier.length > 0 ? { ...step, removes: [...earlier, ...step.removes] } : step

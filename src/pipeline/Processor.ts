@@ -8,8 +8,10 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import type { Hash } from "../core/Hash.ts"
 import type { Migration } from "../store/Migrations.ts"
+import type { Removal } from "../store/Removal.ts"
 import type { Transaction } from "../store/Transaction.ts"
 import type { Draft, Event } from "./Event.ts"
 
@@ -24,12 +26,15 @@ export interface Accept<Key, S, Adds> {
   readonly _tag: "Accept"
   readonly state: ReadonlyArray<readonly [key: Key, state: S]>
   readonly adds: Adds
+  readonly removes: ReadonlyArray<Removal>
 }
 
 /** Not yet: it waits until all of these operations were accepted, and is then decided again. */
 export interface Defer {
   readonly _tag: "Defer"
   readonly until: ReadonlyArray<Hash>
+  /** When it is decided again even if they have not come: milliseconds since the epoch. */
+  readonly deadline: number | undefined
 }
 
 /** Lets the event pass. */
@@ -38,15 +43,24 @@ export const accept = <Key = never, S = never, Adds extends object = {}>(options
   readonly state?: ReadonlyArray<readonly [key: Key, state: S]> | undefined
   /** What the event carries afterwards, under names of the processor's choice; `payload` replaces what is handled. */
   readonly adds?: Adds | undefined
+  /**
+   * What goes from the store, with this operation and as its consequence: nothing goes unless the application accepts it,
+   * and the application is told before it goes.
+   */
+  readonly removes?: ReadonlyArray<Removal> | undefined
 }): Accept<Key, S, Adds> => ({
   _tag: "Accept",
   state: options?.state ?? [],
+  removes: options?.removes ?? [],
   // Without `adds` the type of `Adds` is `{}`, which an empty object is.
   adds: options?.adds ?? ({} as Adds)
 })
 
-/** Lets the event wait until all of these operations were accepted. */
-export const defer = (until: ReadonlyArray<Hash>): Defer => ({ _tag: "Defer", until })
+/**
+ * Lets the event wait until all of these operations were accepted (or have come and gone: were pruned). `deadline`: when it
+ * is decided again in any case, in milliseconds since the epoch; compare it with `event.decidedAt`.
+ */
+export const defer = (until: ReadonlyArray<Hash>, deadline?: number): Defer => ({ _tag: "Defer", until, deadline })
 
 /**
  * A processor that needs `In`, adds `Adds`, rejects with `E` and needs the services `R`. Made with {@link make}, which
@@ -57,6 +71,10 @@ export interface Processor<in In, out Adds, out E, out R> {
   readonly name: string
   /** The tables it owns. */
   readonly migrations: ReadonlyArray<Migration>
+  /** What it can say of an event without any state. */
+  readonly check: (event: Event) => Either.Either<void, E>
+  /** Deletes rows that no promise needs any more, so many at the most; gives how many it deleted. */
+  readonly collect: (limit: number) => Effect.Effect<number, SqlError, Transaction | SqlClient | R>
   /** Begins a batch: nothing of an earlier one is remembered, since another process may have written meanwhile. */
   readonly open: () => Session<In, Adds, E, R>
 }
@@ -65,6 +83,10 @@ export interface Processor<in In, out Adds, out E, out R> {
 export interface Session<in In, out Adds, out E, out R> {
   /** Loads what the bare events name, for a whole batch at once. */
   readonly preload: (events: ReadonlyArray<Event>) => Effect.Effect<void, SqlError, SqlClient | R>
+  /** Whose bodies must not be kept. `undefined`: that is never so, and need not be asked. */
+  readonly redact:
+    | ((events: ReadonlyArray<Event>) => Effect.Effect<ReadonlySet<Hash>, SqlError, SqlClient | R>)
+    | undefined
   /** Decides about one event. New state is only noted until {@link keep}. */
   readonly decide: (event: In) => Effect.Effect<Verdict<Adds, E, R>, SqlError, SqlClient | R>
   /** The operation was accepted: what was noted is the state from now on. */
@@ -73,12 +95,17 @@ export interface Session<in In, out Adds, out E, out R> {
   readonly drop: () => void
   /** Completes an operation of our own before it is signed. */
   readonly complete: (draft: Draft) => Effect.Effect<Draft, E | SqlError, SqlClient | R>
-  /** Writes the states that changed. */
+  /** Writes the states that changed since it was done last. */
   readonly save: Effect.Effect<void, SqlError, Transaction | SqlClient | R>
+  /** Operations are about to go, and what it keeps about them goes first. What was loaded is forgotten: it may have changed. */
+  readonly forget: (removal: Removal) => Effect.Effect<void, SqlError, Transaction | SqlClient | R>
 }
 
 /** A decision as the pipeline sees it: the state stays inside the session, a failure is a value. */
-export type Verdict<Adds, E, R> = { readonly _tag: "Accept"; readonly adds: Adds } | Defer | Reject<E, R>
+export type Verdict<Adds, E, R> =
+  | { readonly _tag: "Accept"; readonly adds: Adds; readonly removes: ReadonlyArray<Removal> }
+  | Defer
+  | Reject<E, R>
 
 /** It said no. `evidence` keeps what shall remain of that. */
 export interface Reject<out E, out R> {
@@ -102,7 +129,8 @@ export interface Options<Key, S, In extends Event, Adds extends object, E, Loads
   readonly load: (keys: ReadonlyArray<Key>) => Effect.Effect<ReadonlyMap<Key, S>, SqlError, Loads>
   /**
    * Decides. Pure: no service, no clock, no randomness, no I/O; an `Either` is the quickest way to say it. A failure
-   * rejects the operation. Accept, defer and fail must follow from `state` and `event` alone.
+   * rejects the operation. Accept, defer and fail must follow from `state` and `event` alone. What depends on the time
+   * takes it from `event.decidedAt`.
    */
   readonly decide: (state: State<Key, S>, event: In) => Effect.Effect<Decision<Key, S, Adds>, E>
   /** Writes the states that changed in this batch. */
@@ -114,6 +142,20 @@ export interface Options<Key, S, In extends Event, Adds extends object, E, Loads
         readonly complete: (state: State<Key, S>, draft: Draft) => Effect.Effect<Draft, E>
       }
     | undefined
+  /**
+   * What can be said of an event without any state: its sizes, its timestamp. Asked when an operation is received, so that
+   * one that fails is told to its sender and never stored, and again before it is decided.
+   */
+  readonly check?: ((event: Event<In["extensions"]>) => Either.Either<void, E>) | undefined
+  /**
+   * Whether the body of this operation must not be kept, because it was deleted before it came. Asked before anything else
+   * sees or stores it, with the states of `keys`; a body that may not be kept is not there for anybody.
+   */
+  readonly redact?: ((state: State<Key, S>, event: Event<In["extensions"]>) => boolean) | undefined
+  /** Deletes what is kept about operations that are about to go; their rows are still there. Sets, not rows: they may be many. */
+  readonly forget?: ((removal: Removal) => Effect.Effect<void, SqlError, Writes>) | undefined
+  /** Deletes rows that no promise needs any more, so many at the most; gives how many it deleted. */
+  readonly collect?: ((limit: number) => Effect.Effect<number, SqlError, Writes>) | undefined
   /** What shall remain of a rejection by this processor; written although the operation's own changes are undone. */
   readonly evidence?: ((error: E, event: In) => Effect.Effect<void, SqlError, Writes>) | undefined
 }
@@ -144,6 +186,8 @@ export const make =
   ): Processor<In, Adds, E, Exclude<Loads, SqlClient> | Exclude<Writes, SqlClient | Transaction>> => ({
     name: options.name,
     migrations: options.migrations ?? [],
+    check: (event) => options.check?.(event) ?? Either.void,
+    collect: (limit) => widen(options).collect?.(limit) ?? Effect.succeed(0),
     open: () => open(widen(options))
   })
 
@@ -209,7 +253,10 @@ const open = <Key extends string | number, S, In extends Event, Adds extends obj
 
   const decide = (event: In): Effect.Effect<Verdict<Adds, E, R>> =>
     Effect.match(
-      Effect.suspend(() => options.decide(state, event)),
+      Effect.suspend((): Effect.Effect<Decision<Key, S, Adds>, E> => {
+        const checked = options.check?.(event) ?? Either.void
+        return checked._tag === "Left" ? Effect.fail(checked.left) : options.decide(state, event)
+      }),
       {
         onFailure: (error) => ({
           _tag: "Reject",
@@ -223,8 +270,17 @@ const open = <Key extends string | number, S, In extends Event, Adds extends obj
       }
     )
 
+  const { forget, redact } = options
   return {
     preload: (events) => load(events.flatMap(options.keys)),
+    redact:
+      redact === undefined
+        ? undefined
+        : (events) =>
+            Effect.map(
+              load(events.flatMap(options.keys)),
+              () => new Set(events.filter((event) => redact(state, event)).map(({ id }) => id))
+            ),
     decide: (event) => {
       const keys = options.keys(event)
       const later = options.laterKeys?.(event) ?? []
@@ -250,6 +306,18 @@ const open = <Key extends string | number, S, In extends Event, Adds extends obj
         Effect.suspend(() => outgoing.complete(state, draft))
       )
     },
-    save: Effect.suspend(() => (changed.size === 0 ? Effect.void : options.save(changed)))
+    save: Effect.suspend(() => {
+      if (changed.size === 0) return Effect.void
+      const written = new Map(changed)
+      changed.clear()
+      return options.save(written)
+    }),
+    forget: (removal) =>
+      forget === undefined
+        ? Effect.void
+        : Effect.suspend(() => {
+            known.clear()
+            return forget(removal)
+          })
   }
 }

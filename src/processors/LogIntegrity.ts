@@ -3,7 +3,9 @@
  * prune point. A gap waits for the operation that is missing; a second operation for one place is rejected, and both
  * headers are kept as evidence. For an operation of our own it fills in sequence number and backlink.
  *
- * Its state is the head of each log, which the pipeline itself writes where it appends; so there is nothing to save.
+ * Its state is the head of each log, which the pipeline itself writes where it appends; so there is nothing to save. The
+ * event carries the head that it found, for processors that need an operation to be in its place; a controller takes no
+ * pipeline without it.
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -48,14 +50,25 @@ export class LogFull extends Schema.TaggedError<LogFull>()("LogFull", { log: Sch
   }
 }
 
-const decide = (state: Processor.State<Log.Key, Log.Head>, event: Event.Event) => {
+/** What an event carries behind this processor: it is in its place. */
+export interface InPlace {
+  /** The head of its log before it; none where it begins the log. */
+  readonly before: Log.Head | undefined
+}
+
+type Decision = Either.Either<Processor.Decision<Log.Key, Log.Head, InPlace>, Fork | Outdated | LogFull>
+
+const decide = (state: Processor.State<Log.Key, Log.Head>, event: Event.Event): Decision => {
   const head = state(event.log)
   const claim = Event.claim(event)
   const place = Log.place(head, claim)
   switch (place._tag) {
     case "Next":
       return Either.right(
-        Processor.accept<Log.Key, Log.Head>({ state: [[event.log, Log.append(head, event.id, claim)]] })
+        Processor.accept<Log.Key, Log.Head, InPlace>({
+          state: [[event.log, Log.append(head, event.id, claim)]],
+          adds: { before: head }
+        })
       )
     case "Gap":
       return Either.right(Processor.defer([place.missing]))
@@ -77,7 +90,7 @@ const complete = (state: Processor.State<Log.Key, Log.Head>, draft: Event.Draft)
 /** The processor for events whose extensions were read as `X`. */
 export const make = <X extends Extensions.Fields>(): Processor.Processor<
   Event.Event<X>,
-  {},
+  InPlace,
   Fork | Outdated | LogFull,
   never
 > =>
@@ -85,10 +98,7 @@ export const make = <X extends Extensions.Fields>(): Processor.Processor<
     name: "log-integrity",
     keys: (event) => [event.log],
     load: Logs.heads,
-    decide: (
-      state,
-      event: Event.Event<X>
-    ): Either.Either<Processor.Decision<Log.Key, Log.Head, {}>, Fork | Outdated | LogFull> => decide(state, event),
+    decide: (state, event: Event.Event<X>): Decision => decide(state, event),
     save: () => Effect.void,
     outgoing: { keys: (draft) => [draft.log], complete },
     evidence: (error, event) =>

@@ -8,13 +8,20 @@ import { query, statement, type Transaction } from "./Transaction.ts"
 
 /**
  * - `skipped`: its header is in the log, without body or effects;
- * - `discarded`: everything but its hash is gone, and it is not taken in again.
+ * - `deleted`: its header is in the log, its body was deleted and is not taken in again;
+ * - `discarded`: everything but its hash is gone, and it is not taken in again;
+ * - `pruned`: likewise, since its author made it unnecessary; whoever waits for it need not.
  */
-export type What = "skipped" | "discarded"
+export type What = "skipped" | "deleted" | "discarded" | "pruned"
 
-const insert = statement(`INSERT INTO applecart_decisions (id, what, why, decided_at) VALUES (?, ?, ?, ?)`)
+const insert = statement(
+  `INSERT INTO applecart_decisions (id, what, why, decided_at) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`
+)
 
-/** Records a decision. `at`: milliseconds since the epoch. */
+/**
+ * Records a decision. `at`: milliseconds since the epoch. An earlier decision stays: the operation may have been pruned
+ * while it was in the hands of whoever decides.
+ */
 export const record = (
   id: Hash.Hash,
   what: What,
@@ -22,11 +29,37 @@ export const record = (
   at: number
 ): Effect.Effect<void, SqlError, Transaction> => Effect.asVoid(insert(Hash.toBytes(id), what, why ?? null, at))
 
-const selectDiscarded = query(
-  `SELECT k.value AS id FROM json_each(?) AS k
-   JOIN applecart_decisions AS d ON d.id = unhex(k.value) AND d.what = 'discarded'`
+const insertAll = statement(
+  `INSERT INTO applecart_decisions (id, what, decided_at) SELECT unhex(value), ?, ? FROM json_each(?) WHERE true
+   ON CONFLICT (id) DO NOTHING`
 )
 
-/** Which of these operations were discarded. */
-export const discarded = (ids: ReadonlyArray<Hash.Hash>): Effect.Effect<ReadonlySet<string>, SqlError, SqlClient> =>
-  Effect.map(selectDiscarded(Rows.list(ids)), (rows) => new Set(rows.map((row) => Rows.text(row, "id"))))
+const recordAll =
+  (what: What) =>
+  (ids: Iterable<Hash.Hash>, at: number): Effect.Effect<void, SqlError, Transaction> => {
+    const all = Array.from(ids)
+    return all.length === 0 ? Effect.void : Effect.asVoid(insertAll(what, at, Rows.list(all)))
+  }
+
+/** Records that these operations were pruned. */
+export const pruned = recordAll("pruned")
+
+/** Records that the bodies of these operations were deleted. */
+export const deleted = recordAll("deleted")
+
+const selectGone = query(
+  `SELECT k.value AS id, d.what FROM json_each(?) AS k
+   JOIN applecart_decisions AS d ON d.id = unhex(k.value) AND d.what IN ('discarded', 'pruned')`
+)
+
+/** Which of these operations were taken in and are gone, and how. */
+export const gone = (
+  ids: ReadonlyArray<Hash.Hash>
+): Effect.Effect<ReadonlyMap<string, "discarded" | "pruned">, SqlError, SqlClient> =>
+  Effect.map(
+    selectGone(Rows.list(ids)),
+    (rows) =>
+      new Map(
+        rows.map((row) => [Rows.text(row, "id"), Rows.text(row, "what") === "pruned" ? "pruned" : "discarded"] as const)
+      )
+  )

@@ -6,15 +6,19 @@ import * as Rows from "./internal/rows.ts"
 import * as Operations from "./Operations.ts"
 import { query } from "./Transaction.ts"
 
-/** Counts per state. Every operation that was received is counted in exactly one of the first five. */
+/** Counts per state. Every operation that was received is counted in exactly one of the first six. */
 export interface Status {
   readonly accepted: number
   readonly queued: number
   readonly waiting: number
   readonly rejected: number
   readonly discarded: number
+  /** Gone, since their authors made them unnecessary; only their ids are kept. */
+  readonly pruned: number
   /** Accepted ones whose body and effects were skipped. */
   readonly skipped: number
+  /** Accepted ones whose bodies were deleted. */
+  readonly deleted: number
   readonly logs: number
   readonly authors: number
   /** Topics that are known by name; a log whose topic nobody has told yet counts under none. */
@@ -31,7 +35,9 @@ const select = query(
      (SELECT count(*) FROM applecart_inbox WHERE status = 'waiting') AS waiting,
      (SELECT count(*) FROM applecart_inbox WHERE status = 'rejected') AS rejected,
      (SELECT count(*) FROM applecart_decisions WHERE what = 'discarded') AS discarded,
+     (SELECT count(*) FROM applecart_decisions WHERE what = 'pruned') AS pruned,
      (SELECT count(*) FROM applecart_decisions WHERE what = 'skipped') AS skipped,
+     (SELECT count(*) FROM applecart_decisions WHERE what = 'deleted') AS deleted,
      (SELECT count(*) FROM applecart_logs) AS logs,
      (SELECT count(DISTINCT author) FROM applecart_logs) AS authors,
      (SELECT count(*) FROM applecart_topics) AS topics,
@@ -48,7 +54,9 @@ export const status: Effect.Effect<Status, SqlError, SqlClient> = Effect.gen(fun
     waiting: Rows.integer(row, "waiting"),
     rejected: Rows.integer(row, "rejected"),
     discarded: Rows.integer(row, "discarded"),
+    pruned: Rows.integer(row, "pruned"),
     skipped: Rows.integer(row, "skipped"),
+    deleted: Rows.integer(row, "deleted"),
     logs: Rows.integer(row, "logs"),
     authors: Rows.integer(row, "authors"),
     topics: Rows.integer(row, "topics"),

@@ -82,7 +82,7 @@ export const migrations: ReadonlyArray<Migration> = [
       `CREATE TABLE applecart_decisions (
         decision INTEGER PRIMARY KEY AUTOINCREMENT,
         id BLOB NOT NULL UNIQUE,
-        what TEXT NOT NULL CHECK (what IN ('skipped', 'discarded')),
+        what TEXT NOT NULL CHECK (what IN ('skipped', 'deleted', 'discarded', 'pruned')),
         why TEXT,
         decided_at INTEGER NOT NULL
       )`,

@@ -85,6 +85,14 @@ export const wake = (accepted: Accepted): Effect.Effect<ReadonlyArray<number>, S
     return [...byId, ...byPlace]
   })
 
+/** These will never be accepted any more, and count as met: queues what waits for them and for nothing else. */
+export const meetAll = (ids: ReadonlyArray<Hash.Hash>): Effect.Effect<void, SqlError, Transaction> =>
+  Effect.forEach(
+    ids,
+    (id) => Effect.flatMap(deleteMet(Hash.toBytes(id)), (rows) => wakeMet(Rows.list(rows.map(entry)))),
+    { discard: true }
+  )
+
 // internal
 
 const entry = (row: Row) => Rows.integer(row, "entry")

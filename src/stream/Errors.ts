@@ -31,7 +31,7 @@ export class InboxFull extends Schema.TaggedError<InboxFull>()("InboxFull", { ca
 /** The operation is not in the inbox, so there is nothing to skip or discard. */
 export class NotInInbox extends Schema.TaggedError<NotInInbox>()("NotInInbox", {
   id: Hash.Schema,
-  where: Schema.optional(Schema.Literal("accepted", "queued", "waiting", "rejected", "discarded"))
+  where: Schema.optional(Schema.Literal("accepted", "queued", "waiting", "rejected", "discarded", "pruned"))
 }) {
   override get message() {
     return this.where === undefined

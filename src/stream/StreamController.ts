@@ -36,7 +36,7 @@ import type * as Outcome from "../pipeline/Outcome.ts"
 import type * as Pipeline from "../pipeline/Pipeline.ts"
 import * as Policy from "../pipeline/Policy.ts"
 import * as Rejection from "../pipeline/Rejection.ts"
-import { Outdated } from "../processors/LogIntegrity.ts"
+import { Outdated, type InPlace } from "../processors/LogIntegrity.ts"
 import type { MigrationError } from "../store/Migrations.ts"
 import * as Status from "../store/Status.ts"
 import * as Transaction from "../store/Transaction.ts"
@@ -124,8 +124,11 @@ export type Failure = SqlError | InsideTransaction
 /** Why a controller cannot be opened on a database. Nothing was changed. */
 export type OpenError = SqlError | MigrationError | WrongApplication | ApplicationBehind
 
+/** An event in its place: the pipeline of a controller has `LogIntegrity` in it. */
+export type Placed = Event.Event & InPlace
+
 /** What a controller is made of. */
-export interface Options<X extends Extensions.Fields, Out extends Event.Event, A, E, R, E2, R2> {
+export interface Options<X extends Extensions.Fields, Out extends Placed, A, E, R, E2, R2> {
   readonly pipeline: Pipeline.Pipeline<Event.Event<X>, Out, E, R>
   readonly application: Application.Application<Out, A, E2, R2>
   /** How extensions are read and, for our own operations, written. Default: p2panda's node extensions, and open maps. */
@@ -148,12 +151,12 @@ export interface Options<X extends Extensions.Fields, Out extends Event.Event, A
 }
 
 /**
- * Rejected operations are held until they are replayed, with two exceptions: a bug gets three attempts, and what its log
- * was pruned past is discarded.
+ * Rejected operations are held until they are replayed, with two exceptions: a bug gets three attempts, and nothing is kept
+ * of what its log was pruned past.
  */
 export const defaultPolicy = (error: unknown): Policy.Policy => {
   if (error instanceof Rejection.Defect) return Policy.defects
-  return error instanceof Outdated ? Policy.discard : Policy.hold
+  return error instanceof Outdated ? Policy.pruned : Policy.hold
 }
 
 /**
@@ -166,7 +169,7 @@ type Needs<R, R2> = SqlClient | Exclude<R, SqlClient> | Exclude<R2, SqlClient | 
  * Opens a controller on the database of the surrounding `SqlClient`: migrates it, and queues everything that was
  * received and not accepted, to be replayed by {@link StreamController.run} or `drain`.
  */
-export const make = <Out extends Event.Event, A, E, R, E2, R2, X extends Extensions.Fields = Extensions.Any>(
+export const make = <Out extends Placed, A, E, R, E2, R2, X extends Extensions.Fields = Extensions.Any>(
   options: Options<X, Out, A, E, R, E2, R2>
 ): Effect.Effect<StreamController<A, E | E2>, OpenError, Needs<R, R2> | Scope.Scope> =>
   Effect.gen(function* () {
@@ -220,7 +223,7 @@ export const make = <Out extends Event.Event, A, E, R, E2, R2, X extends Extensi
  */
 export const Tag =
   <Self>() =>
-  <const Id extends string, Out extends Event.Event, A, E, R, E2, R2, X extends Extensions.Fields = Extensions.Any>(
+  <const Id extends string, Out extends Placed, A, E, R, E2, R2, X extends Extensions.Fields = Extensions.Any>(
     id: Id,
     options: Options<X, Out, A, E, R, E2, R2>
   ): TagClass<Self, Id, StreamController<A, E | E2>, Layer.Layer<Self, OpenError, Needs<R, R2>>> => {
@@ -233,7 +236,7 @@ export type TagClass<Self, Id extends string, Service, L> = Context.TagClass<Sel
 
 // internal
 
-const defaults = <Out extends Event.Event, A, E, R, E2, R2, X extends Extensions.Fields>(
+const defaults = <Out extends Placed, A, E, R, E2, R2, X extends Extensions.Fields>(
   options: Options<X, Out, A, E, R, E2, R2>
 ): Setup<X, Out, A, E | E2, R | R2> => ({
   pipeline: options.pipeline,

@@ -51,7 +51,7 @@ describe("Extensions.any", () => {
     FastCheck.assert(
       FastCheck.property(bytes32, bytes32, hash, (topic, other, id) => {
         const name = Topic.fromBytes(topic)
-        const common = { logId: Topic.logId(native, name), timestamp: 1n, prune: false }
+        const common = { logId: Topic.logId(native, name), timestamp: 1n, prune: false, deletes: [] }
         const both = [
           codec.draft({ ...common, previous: [] }),
           Either.getOrThrow(codec.decode(open({ ...common, previous: [id] })))
@@ -72,7 +72,7 @@ describe("Extensions.any", () => {
       seed: 1
     }).flatMap(([fields, previous]) => [
       Either.getOrThrow(codec.encode(codec.draft(fields))),
-      open({ ...fields, previous })
+      open({ ...fields, previous, deletes: [] })
     ])
     const read = { Node: 0, Open: 0 }
     for (let times = 0; times < 100_000; times++) {

@@ -17,7 +17,8 @@ const value: NodeExtensions.NodeExtensions = {
   logId: LogId.fromBytes(hex(log)),
   timestamp: 1_786_000_000_000_000n,
   prune: false,
-  previous: []
+  previous: [],
+  deletes: []
 }
 
 describe("NodeExtensions", () => {

@@ -29,6 +29,7 @@ const extensions = FastCheck.record({
   timestamp: FastCheck.option(FastCheck.bigInt({ min: 0n, max: 2n ** 64n - 1n }), { nil: undefined }),
   prune: FastCheck.boolean(),
   previous: FastCheck.uniqueArray(hash, { maxLength: 5 }),
+  deletes: FastCheck.uniqueArray(hash, { maxLength: 5 }),
   rest
 })
 

@@ -175,7 +175,14 @@ describe("through the pipeline", () => {
       yield* controller.processAll([1, 2, 5].flatMap((index) => ops[index] ?? []).map(Operation.raw))
       assert.deepInclude(yield* controller.status, { accepted: 0, waiting: 3 })
       yield* controller.processAll([3, 4].flatMap((index) => ops[index] ?? []).map(Operation.raw))
-      assert.deepInclude(yield* controller.status, { accepted: 3, waiting: 0, rejected: 0, discarded: 2, forks: 0 })
+      assert.deepInclude(yield* controller.status, {
+        accepted: 3,
+        waiting: 0,
+        rejected: 0,
+        pruned: 2,
+        discarded: 0,
+        forks: 0
+      })
     })
   )
 

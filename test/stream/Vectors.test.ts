@@ -171,7 +171,7 @@ const rules: ReadonlyArray<readonly [name: string, applies: (s: Situation) => bo
     (s) =>
       refused(s) &&
       s.behind &&
-      (s.ours === "Outdated" || s.ours === "Known discarded") &&
+      (s.ours === "Outdated" || s.ours === "Known pruned") &&
       s.step.seqNum < (s.head?.prunedBelow ?? 0)
   ],
   [

@@ -127,7 +127,7 @@ const places = (universe: Universe, found: Snapshot, finished: boolean): Readonl
   const skips = skipped(found)
   for (const { id } of found.operations) put(id, skips.has(String(id)) ? "skipped" : "accepted")
   for (const { id, status } of found.inbox) put(id, String(status))
-  for (const { id, what } of found.decisions) if (what === "discarded") put(id, "discarded")
+  for (const { id, what } of found.decisions) if (isGone(what)) put(id, "discarded")
   const broken: Array<string> = []
   for (const [id, all] of where) {
     const name = universe.byId.get(id)?.name
@@ -251,7 +251,7 @@ const evidence = (universe: Universe, found: Snapshot): ReadonlyArray<string> =>
 const confirmed = (universe: Universe, found: Snapshot, reports: ReadonlyArray<Report>): ReadonlyArray<string> => {
   const positions = new Map(found.operations.map(({ id, position }) => [String(id), position]))
   const inbox = new Set(found.inbox.map(({ id }) => String(id)))
-  const discarded = new Set(found.decisions.flatMap(({ id, what }) => (what === "discarded" ? [String(id)] : [])))
+  const discarded = new Set(found.decisions.flatMap(({ id, what }) => (isGone(what) ? [String(id)] : [])))
   const holds = ({ id, position, where }: Told): boolean => {
     if (where === "accepted") return positions.has(id) && (position === undefined || positions.get(id) === position)
     return discarded.has(id) || (where !== "discarded" && (positions.has(id) || inbox.has(id)))
@@ -281,3 +281,6 @@ const answers = (universe: Universe, reports: ReadonlyArray<Report>): ReadonlyAr
         : [`verdict: "${report.step}" rejected ${item?.name ?? id} with ${error}`]
     })
   })
+
+/** Nothing of it is kept but its id. */
+const isGone = (what: unknown) => what === "discarded" || what === "pruned"

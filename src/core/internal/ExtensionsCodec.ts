@@ -19,7 +19,12 @@ export interface Fields {
   readonly prune: boolean
   /** The operations that it was made in the knowledge of, which come before it. */
   readonly previous: ReadonlyArray<Hash>
+  /** The operations whose bodies are to be forgotten: it is their tombstone. */
+  readonly deletes: ReadonlyArray<Hash>
 }
+
+/** What an own operation says; what is left out it does not say. */
+export type Draft = Pick<Fields, "logId"> & Partial<Fields>
 
 /** Extensions that are not of the expected format. The header around them is valid: other peers may read it differently. */
 export class InvalidExtensions extends Schema.TaggedError<InvalidExtensions>()("InvalidExtensions", {
@@ -40,7 +45,7 @@ export interface Codec<A extends Fields> {
   /** One canonical CBOR item that fits into a header. */
   readonly encode: (value: A) => Either.Either<Uint8Array, InvalidExtensions>
   /** The extensions of an own operation. */
-  readonly draft: (fields: Fields) => A
+  readonly draft: (fields: Draft) => A
   /** Whether this is the log of that topic. Not there where the format does not tell. */
   readonly ownsLog?: ((crypto: Crypto.Service, topic: Topic, value: A) => boolean) | undefined
 }

@@ -181,8 +181,9 @@ const decide = <X extends Extensions.Fields, E, R>(
   Effect.gen(function* () {
     const round: Array<Settle.Decision<X, E>> = []
     const deferred: Array<Settle.Decision<X, E>> = []
-    for (const candidate of candidates) {
-      const { event } = candidate
+    for (const given of candidates) {
+      const [event = given.event] = yield* batch.admit([given.event])
+      const candidate = event === given.event ? given : { ...given, event }
       const decision = { candidate, decided: yield* batch.process(event) }
       round.push(decision)
       if (decision.decided._tag === "Deferred") deferred.push(decision)

@@ -69,12 +69,13 @@ export const sort = <X extends Extensions.Fields>(
     const known = new Map<Hash, Outcome.Where>()
     const entries = new Map((yield* Inbox.whereabouts(ids)).map((entry) => [entry.id, entry]))
     const accepted = yield* Operations.accepted(ids)
-    const discarded = yield* Decisions.discarded(ids)
+    const gone = yield* Decisions.gone(ids)
     const candidates: Array<Candidate<X>> = []
     for (const [id, event] of byId) {
       const entry = entries.get(id)
+      const how = gone.get(id)
       if (accepted.has(id)) known.set(id, "accepted")
-      else if (discarded.has(id)) known.set(id, "discarded")
+      else if (how !== undefined) known.set(id, how)
       else if (entry === undefined) candidates.push({ event, entry: undefined, attempts: 0 })
       else if (entry.status === "queued") candidates.push({ event, entry: entry.entry, attempts: entry.attempts })
       else known.set(id, entry.status)

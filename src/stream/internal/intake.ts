@@ -9,6 +9,7 @@ import type * as Crypto from "../../core/Crypto.ts"
 import type * as Extensions from "../../core/Extensions.ts"
 import type { Hash } from "../../core/Hash.ts"
 import type * as Operation from "../../core/Operation.ts"
+import * as Batch from "../../pipeline/Batch.ts"
 import type * as Event from "../../pipeline/Event.ts"
 import * as Outcome from "../../pipeline/Outcome.ts"
 import * as Inbox from "../../store/Inbox.ts"
@@ -52,7 +53,7 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
   const receiveAll = (raws: ReadonlyArray<Operation.Raw>, from?: From) =>
     Effect.gen(function* () {
       const checked = yield* check(raws, from)
-      const known = yield* Transaction.run(store(valid(checked), setup.capacity), { busyLimit: setup.busyLimit })
+      const known = yield* Transaction.run(store(setup, valid(checked)), { busyLimit: setup.busyLimit })
       yield* work.signal
       return checked.map(
         Either.match({
@@ -163,11 +164,15 @@ const room = (
     fits ? Effect.void : new InboxFull({ capacity })
   )
 
-const store = <X extends Extensions.Fields>(events: ReadonlyArray<Event.Event<X>>, capacity: number) =>
+const store = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
+  setup: Setup<X, Out, A, E, R>,
+  events: ReadonlyArray<Event.Event<X>>
+) =>
   Effect.gen(function* () {
-    const { candidates, known } = yield* Candidates.sort(events)
+    const batch = yield* Batch.open(setup)
+    const { candidates, known } = yield* Candidates.sort(yield* batch.admit(events))
     const fresh = candidates.filter(({ entry }) => entry === undefined)
-    yield* room(fresh, capacity)
+    yield* room(fresh, setup.capacity)
     yield* Inbox.put(fresh.map(Candidates.incoming))
     const queued = candidates.filter(({ entry }) => entry !== undefined)
     return new Map<Hash, Outcome.Where>([...known, ...queued.map(({ event }) => [event.id, "queued"] as const)])

@@ -32,6 +32,10 @@ export interface Draft<out Message> {
   readonly message?: Message | undefined
   /** Whether it makes everything before it in its log unnecessary. Default: no. */
   readonly prune?: boolean | undefined
+  /** The operations that it comes after. Default: what the processors say, and without them none. */
+  readonly previous?: ReadonlyArray<Hash> | undefined
+  /** The operations whose bodies it deletes: it is their tombstone. Default: none. */
+  readonly deletes?: ReadonlyArray<Hash> | undefined
 }
 
 /** An operation of our own that was published. */
@@ -98,7 +102,8 @@ const begin = <A>(crypto: Crypto.Service, draft: Draft<A>, body: Uint8Array | un
       backlink: undefined,
       timestamp: BigInt(now) * 1000n,
       prune: draft.prune ?? false,
-      previous: [],
+      previous: draft.previous,
+      deletes: draft.deletes ?? [],
       body
     }
   })
@@ -110,7 +115,7 @@ const sign = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   draft: Event.Draft
 ): Effect.Effect<Event.Event<X>, InvalidHeader | Extensions.InvalidExtensions> =>
   Effect.gen(function* () {
-    const extensions = setup.codec.draft(draft)
+    const extensions = setup.codec.draft({ ...draft, previous: draft.previous ?? [] })
     const bytes = yield* setup.codec.encode(extensions)
     const operation = yield* Operation.signWith(crypto)(key, { ...draft, extensions: bytes })
     const receivedAt = yield* Clock.currentTimeMillis

@@ -101,7 +101,10 @@ const reject = <X extends Extensions.Fields, E>(
     })
     if (chosen._tag === "Discard") {
       yield* Inbox.take(candidate.entry === undefined ? [] : [candidate.entry])
-      yield* Decisions.record(id, "discarded", Rejection.encode(error), now)
+      if (chosen.as === "pruned") {
+        yield* Decisions.pruned([id], now)
+        yield* Waiting.meetAll([id])
+      } else yield* Decisions.record(id, "discarded", Rejection.encode(error), now)
       return outcome({ _tag: "Discarded" })
     }
     const delay = chosen._tag === "Retry" ? yield* Policy.delay(chosen.schedule, attempts, now) : Option.none()
@@ -128,13 +131,14 @@ const unmet = <X extends Extensions.Fields, E>(
     for (const { decided } of round) if (decided._tag === "Deferred") for (const id of decided.until) wanted.add(id)
     if (wanted.size === 0) return waits
     const before = yield* Operations.accepted(Array.from(wanted))
+    const gone = yield* Decisions.gone(Array.from(wanted))
     const inRound = new Map<Hash, number>()
     for (const [index, { candidate, decided }] of round.entries()) {
       if (decided._tag === "Accepted") inRound.set(candidate.event.id, index)
     }
     for (const [index, { decided }] of round.entries()) {
       if (decided._tag !== "Deferred") continue
-      const hashes = decided.until.filter((id) => !before.has(id) && !accepted(id))
+      const hashes = decided.until.filter((id) => !before.has(id) && !accepted(id) && gone.get(id) !== "pruned")
       const later = decided.until.some((id) => (inRound.get(id) ?? -1) > index)
       waits.set(index, hashes.length > 0 ? { _tag: "Unmet", hashes } : { _tag: later ? "Again" : "Met" })
     }

@@ -66,13 +66,14 @@ const inInbox = (id: Hash): Effect.Effect<Inbox.Entry, SqlError | NotInInbox, Sq
     const entry = yield* Inbox.byId(id)
     if (entry !== undefined) return entry
     if ((yield* Operations.accepted([id])).has(id)) return yield* new NotInInbox({ id, where: "accepted" })
-    if ((yield* Decisions.discarded([id])).has(id)) return yield* new NotInInbox({ id, where: "discarded" })
-    return yield* new NotInInbox({ id })
+    const gone = (yield* Decisions.gone([id])).get(id)
+    return yield* new NotInInbox(gone === undefined ? { id } : { id, where: gone })
   })
 
 const mayStand = (event: Event.Event): Effect.Effect<void, SqlError | CannotSkip, SqlClient> =>
   Effect.flatMap(Logs.heads([event.log]), (heads) => {
-    const place = Log.place(heads.get(event.log), Event.claim(event))
+    // Skipped, it prunes nothing, so it needs what comes before it like any other.
+    const place = Log.place(heads.get(event.log), { ...Event.claim(event), prune: false })
     switch (place._tag) {
       case "Next":
         return Effect.void
