@@ -107,6 +107,14 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
       )
     })
 
+    /** What is to be removed has to be in the tables; then the same is decided again, from states that were read back. */
+    const decide = (event: In) =>
+      Effect.flatMap(session.decide(event), (step) => {
+        if (step._tag !== "Passed" || step.removes.length === 0 || rows.length === 0) return Effect.succeed(step)
+        session.drop()
+        return Effect.zipRight(flush, session.decide(event))
+      })
+
     /** The application is told, then the processors, and then it goes. */
     const remove = (event: Out, removal: Removal.Removal) => {
       const how = removal._tag === "Prefix" ? "pruned" : "deleted"
@@ -150,11 +158,8 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
       complete: session.complete,
       admit,
       process: (event) =>
-        Effect.flatMap(session.decide({ ...event, decidedAt: acceptedAt }), (step) => {
-          if (step._tag === "Passed") {
-            // What it removes has to be in the tables, and what it notes is not state yet.
-            return step.removes.length === 0 ? handle(step) : Effect.zipRight(flush, handle(step))
-          }
+        Effect.flatMap(decide({ ...event, decidedAt: acceptedAt }), (step) => {
+          if (step._tag === "Passed") return handle(step)
           session.drop()
           if (step._tag === "Rejected") evidence.push(step.evidence)
           return Effect.succeed<Decided<E>>(step)

@@ -95,7 +95,7 @@ export interface Session<in In, out Adds, out E, out R> {
   readonly drop: () => void
   /** Completes an operation of our own before it is signed. */
   readonly complete: (draft: Draft) => Effect.Effect<Draft, E | SqlError, SqlClient | R>
-  /** Writes the states that changed since it was done last. */
+  /** Writes the states that changed since it was done last; what is needed again is read back. */
   readonly save: Effect.Effect<void, SqlError, Transaction | SqlClient | R>
   /** Operations are about to go, and what it keeps about them goes first. What was loaded is forgotten: it may have changed. */
   readonly forget: (removal: Removal) => Effect.Effect<void, SqlError, Transaction | SqlClient | R>
@@ -310,6 +310,7 @@ const open = <Key extends string | number, S, In extends Event, Adds extends obj
       if (changed.size === 0) return Effect.void
       const written = new Map(changed)
       changed.clear()
+      known.clear()
       return options.save(written)
     }),
     forget: (removal) =>
