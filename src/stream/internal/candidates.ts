@@ -13,13 +13,20 @@ import * as Rejection from "../../pipeline/Rejection.ts"
 import * as Decisions from "../../store/Decisions.ts"
 import * as Inbox from "../../store/Inbox.ts"
 import * as Operations from "../../store/Operations.ts"
+import type { Transaction } from "../../store/Transaction.ts"
+import * as Waiting from "../../store/Waiting.ts"
+import type * as Wakes from "../../store/Wakes.ts"
 import { WrongTopic, type Invalid } from "../Errors.ts"
 
-/** An operation that is to be processed. `entry`: its row in the inbox, if it has one. */
+/**
+ * An operation that is to be processed. `entry`: its row in the inbox, if it has one. `woken`: it waits there until it is
+ * decided; where the wake-up goes on behind it.
+ */
 export interface Candidate<out X extends Extensions.Fields> {
   readonly event: Event.Event<X>
   readonly entry: number | undefined
   readonly attempts: number
+  readonly woken?: Wakes.Cursor | undefined
 }
 
 /** What an operation that was received carries besides header and body, as far as that needs no state. */
@@ -48,6 +55,29 @@ export const restore = <X extends Extensions.Fields>(
       attempts: entry.attempts
     }))
   ).pipe(Either.mapLeft((error) => new Rejection.Damaged({ detail: error.message })))
+
+/**
+ * Entries as candidates. One that does not read back is rejected on the spot, so that it holds nobody up. `at`: for those that
+ * were woken.
+ */
+export const readable = <X extends Extensions.Fields>(
+  codec: Extensions.Codec<X>,
+  entries: ReadonlyArray<{ readonly entry: Inbox.Entry; readonly at?: Wakes.Cursor }>
+): Effect.Effect<ReadonlyArray<Candidate<X>>, SqlError, Transaction> =>
+  Effect.gen(function* () {
+    const candidates: Array<Candidate<X>> = []
+    for (const { at, entry } of entries) {
+      const restored = restore(codec, entry)
+      if (restored._tag === "Right") candidates.push({ ...restored.right, woken: at })
+      else {
+        const reason = Rejection.encode(restored.left)
+        const attempts = entry.attempts + 1
+        yield* Inbox.reject(entry.id, { processor: "inbox", reason, attempts, notBefore: undefined })
+        if (at !== undefined) yield* Waiting.forget([entry.entry])
+      }
+    }
+    return candidates
+  })
 
 /** Received operations sorted by whether they were here before. */
 export interface Sorted<out X extends Extensions.Fields> {

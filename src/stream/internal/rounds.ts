@@ -1,0 +1,104 @@
+/**
+ * What is decided in one transaction, round after round: what an operation wakes is decided right behind it, before the rest,
+ * so that the outcome does not depend on how operations are cut into batches. The transaction ends where it has no more room,
+ * and notes what it has not come to.
+ */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Effect from "effect/Effect"
+import type * as Extensions from "../../core/Extensions.ts"
+import type * as Batch from "../../pipeline/Batch.ts"
+import type * as Event from "../../pipeline/Event.ts"
+import type * as Outcome from "../../pipeline/Outcome.ts"
+import type * as Transaction from "../../store/Transaction.ts"
+import * as Waiting from "../../store/Waiting.ts"
+import type { InboxFull } from "../Errors.ts"
+import type * as Candidates from "./candidates.ts"
+import * as Frames from "./frames.ts"
+import * as Settle from "./settle.ts"
+import type { Setup, Taken } from "./setup.ts"
+
+/** How much a transaction takes on, and how. */
+export interface Task<X extends Extensions.Fields, E, R> {
+  readonly taken: Taken<X>
+  /** How many operations it decides at the most. */
+  readonly room: number
+  readonly decide: (
+    event: Event.Event<X>
+  ) => Effect.Effect<Batch.Decided<E>, SqlError, SqlClient | Transaction.Transaction | R>
+}
+
+/** What the rounds of a transaction leave. */
+export interface Decided<X extends Extensions.Fields, E> {
+  readonly outcomes: ReadonlyArray<Outcome.Outcome<E>>
+  /** What was taken on and not decided. */
+  readonly rest: ReadonlyArray<Candidates.Candidate<X>>
+  /** What its wake-ups are noted under. */
+  readonly root: number | undefined
+  /** Whether wake-ups may be pending. */
+  readonly pending: boolean
+  /** Whether anything may wait at all. */
+  readonly waits: boolean
+}
+
+export const rounds = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
+  setup: Setup<X, Out, A, E, R>,
+  batch: Batch.Batch<Event.Event<X>, E, R>,
+  task: Task<X, E, R>
+): Effect.Effect<Decided<X, E>, SqlError | InboxFull, SqlClient | Transaction.Transaction | R> =>
+  Effect.gen(function* () {
+    const { candidates, resumes, root } = task.taken
+    const outcomes: Array<Outcome.Outcome<E>> = []
+    const frames = Frames.make(root, candidates)
+    let room = task.room
+    let waits = yield* Waiting.exists
+    let resuming = resumes
+    yield* batch.preload(candidates.slice(0, room).map(({ event }) => event))
+    while (room > 0) {
+      if (frames.stack.length === 0 && resuming) resuming = yield* Frames.resume(frames)
+      const frame = frames.stack.at(-1) ?? frames.base
+      if (frame.candidates.length === 0) {
+        if (frame.waking === undefined) break
+        if (frame.waking.more) {
+          room -= yield* Frames.read(setup.codec, frame, frame.waking, room)
+          yield* batch.preload(frame.candidates.map(({ event }) => event))
+        } else yield* Frames.advance(frames, frame, 0)
+        continue
+      }
+      const { round, waking } = yield* decide(task.decide, frame.candidates.slice(0, room), waits)
+      const settled = yield* Settle.settle(round, batch.accepted, waking?.id, setup)
+      outcomes.push(...settled)
+      waits = waits || settled.some(({ _tag }) => _tag === "Deferred")
+      room -= round.length
+      yield* Frames.advance(frames, frame, round.length)
+      if (waking !== undefined) Frames.push(frames, waking)
+    }
+    yield* Frames.note(frames)
+    const pending = frames.stack.length > 0 || resuming
+    return { outcomes, rest: frames.base.candidates, root: frames.root, pending, waits }
+  })
+
+// internal
+
+/** Decides one after the other, until one is accepted that wakes something: `waking`. */
+const decide = <X extends Extensions.Fields, E, R>(
+  process: Task<X, E, R>["decide"],
+  candidates: ReadonlyArray<Candidates.Candidate<X>>,
+  waits: boolean
+) =>
+  Effect.gen(function* () {
+    const round: Array<Settle.Decision<X, E>> = []
+    const deferred: Array<Settle.Decision<X, E>> = []
+    for (const candidate of candidates) {
+      const { entry, event } = candidate
+      const decision = { candidate, decided: yield* process(event) }
+      round.push(decision)
+      if (decision.decided._tag === "Deferred") deferred.push(decision)
+      if (decision.decided._tag !== "Accepted") continue
+      const wake = Settle.wakeOf(event)
+      const wakes =
+        deferred.some((earlier) => Settle.wakes(event, earlier)) || (waits && (yield* Waiting.existsFor(wake, entry)))
+      if (wakes) return { round, waking: wake }
+    }
+    return { round, waking: undefined }
+  })
