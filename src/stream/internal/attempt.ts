@@ -157,9 +157,10 @@ const transaction = <X extends Extensions.Fields, Out extends Event.Event, A, E,
       const done = yield* decide(batch, taken)
       const outcomes = [...taken.known, ...done.outcomes]
       if (done.outcomes.length === 0) return { ...done, outcomes }
-      yield* acknowledge(setup, yield* batch.finish)
+      const position = yield* batch.finish
       // A processor may have met some that will never come.
       const pending = done.pending || (done.waits && (yield* Wakes.next(undefined)) !== undefined)
+      yield* acknowledge(setup, position)
       return { ...done, outcomes, pending }
     }),
     { busyLimit: setup.busyLimit }
