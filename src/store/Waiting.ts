@@ -15,29 +15,43 @@ import * as Rows from "./internal/rows.ts"
 import { query, statement, type Row, type Transaction } from "./Transaction.ts"
 import type * as Wakes from "./Wakes.ts"
 
+/** An operation that is to wait, because `processor` said so. */
+export interface Waits {
+  readonly id: Hash.Hash
+  readonly processor: string
+  /** It waits until all of these were accepted. */
+  readonly until: ReadonlyArray<Hash.Hash>
+  /** When it is decided again even if they were not, in milliseconds since the epoch; none: never. */
+  readonly notBefore?: number | undefined
+}
+
 const updateWaiting = statement(
-  `UPDATE applecart_inbox SET status = 'waiting', processor = ?, not_before = ? WHERE id = ?`
+  `UPDATE applecart_inbox SET status = 'waiting', processor = k.value ->> 1, not_before = k.value ->> 2
+   FROM json_each(?) AS k WHERE applecart_inbox.id = unhex(k.value ->> 0)`
 )
 const insertWaiting = statement(
   `INSERT INTO applecart_waiting (until, entry)
-   SELECT unhex(k.value), i.entry FROM json_each(?) AS k JOIN applecart_inbox AS i ON i.id = ?
+   SELECT unhex(u.value), i.entry
+   FROM json_each(?) AS k CROSS JOIN json_each(k.value, '$[3]') AS u JOIN applecart_inbox AS i ON i.id = unhex(k.value ->> 0)
    WHERE true ON CONFLICT DO NOTHING`
 )
 
-/**
- * Lets an operation wait until all of these were accepted. `notBefore`: when it is decided again even if they were not, in
- * milliseconds since the epoch; none: never.
- */
+/** Lets operations of the inbox wait. */
+export const waitAll = (waits: ReadonlyArray<Waits>): Effect.Effect<void, SqlError, Transaction> => {
+  if (waits.length === 0) return Effect.void
+  const list = JSON.stringify(
+    waits.map(({ id, notBefore, processor, until }) => [id, processor, notBefore ?? null, until])
+  )
+  return Effect.zipRight(updateWaiting(list), Effect.asVoid(insertWaiting(list)))
+}
+
+/** {@link waitAll} for one operation. */
 export const wait = (
   id: Hash.Hash,
   processor: string,
   until: ReadonlyArray<Hash.Hash>,
   notBefore?: number
-): Effect.Effect<void, SqlError, Transaction> =>
-  Effect.zipRight(
-    updateWaiting(processor, notBefore ?? null, Hash.toBytes(id)),
-    Effect.asVoid(insertWaiting(Rows.list(until), Hash.toBytes(id)))
-  )
+): Effect.Effect<void, SqlError, Transaction> => waitAll([{ id, processor, until, notBefore }])
 
 const deleteWaits = statement(`DELETE FROM applecart_waiting WHERE entry IN (SELECT value FROM json_each(?))`)
 
@@ -86,8 +100,8 @@ export interface Page {
   readonly woken: ReadonlyArray<Woken>
   /** Where the wake-up goes on behind all of them. */
   readonly at: Wakes.Cursor
-  /** How many rows were looked at. */
-  readonly seen: number
+  /** How many were looked at that wait for others as well. */
+  readonly met: number
   /** Whether there may be more. */
   readonly more: boolean
 }
@@ -119,7 +133,7 @@ export const woken = (
 ): Effect.Effect<Page, SqlError, SqlClient | Transaction> =>
   Effect.gen(function* () {
     const byPlace = yield* atPlace(wake, after, limit)
-    if (byPlace.length === limit) return page(byPlace, after, limit, true)
+    if (byPlace.length === limit) return { woken: byPlace, at: byPlace.at(-1)?.at ?? after, met: 0, more: true }
     const id = Hash.toBytes(wake.id)
     const room = limit - byPlace.length
     const rows = yield* selectById(id, after.seqNum === undefined ? after.entry : 0, room)
@@ -129,7 +143,39 @@ export const woken = (
     const byId = alone.filter((row) => !already.has(number(row))).map((row) => found(row, undefined))
     const last = rows.at(-1)
     const end = last === undefined ? after : { seqNum: undefined, entry: number(last) }
-    return { woken: [...byPlace, ...byId], at: end, seen: byPlace.length + rows.length, more: rows.length === room }
+    return { woken: [...byPlace, ...byId], at: end, met: met.length, more: rows.length === room }
+  })
+
+const selectBehind = query(
+  `SELECT ${columns}, i.seq_num FROM applecart_inbox AS i
+   WHERE author = ? AND log_id = ? AND seq_num > ? AND status = 'waiting' ORDER BY seq_num, entry LIMIT ?`
+)
+const selectWaiters = query(
+  `SELECT lower(hex(w.until)) AS until, w.entry,
+     EXISTS (SELECT 1 FROM applecart_waiting AS o WHERE o.entry = w.entry AND o.until <> w.until) AS others
+   FROM applecart_waiting AS w WHERE w.until IN (SELECT unhex(value) FROM json_each(?)) LIMIT ?`
+)
+
+/**
+ * What stands in a log behind a waiting operation (`id`, at `place`), at most `limit` of them, as far as each waits for the one
+ * before it and for nothing else, and nothing but it waits for that one: when one is accepted, the next is all that wakes.
+ */
+export const chain = (
+  id: Hash.Hash,
+  { author, logId, seqNum }: Wakes.Place,
+  limit: number
+): Effect.Effect<ReadonlyArray<Entry>, SqlError, SqlClient> =>
+  Effect.gen(function* () {
+    const rows = yield* selectBehind(VerifyingKey.toBytes(author), LogId.toBytes(logId), seqNum, limit + 1)
+    const behind = rows.filter((row, index) => Rows.integer(row, "seq_num") === seqNum + 1 + index).map(entry)
+    if (behind.length === 0) return []
+    const ids = [id, ...behind.map(({ id }) => id)]
+    const bound = 2 * ids.length + 1
+    const waiters = yield* selectWaiters(Rows.list(ids), bound)
+    if (waiters.length === bound) return []
+    const only = onlyWaiters(waiters)
+    const breaks = behind.findIndex((one, index) => only.get(ids[index] ?? "") !== one.entry)
+    return behind.slice(0, breaks < 0 ? limit : Math.min(breaks, limit))
   })
 
 const insertWakes = statement(
@@ -147,6 +193,16 @@ export const meetAll = (ids: ReadonlyArray<Hash.Hash>): Effect.Effect<void, SqlE
 
 // internal
 
+/** For each operation that exactly one entry waits for, which waits for nothing else: that entry. */
+const onlyWaiters = (rows: ReadonlyArray<Row>): ReadonlyMap<string, number | undefined> => {
+  const only = new Map<string, number | undefined>()
+  for (const row of rows) {
+    const until = Rows.text(row, "until")
+    only.set(until, only.has(until) || waitsForOthers(row) ? undefined : number(row))
+  }
+  return only
+}
+
 const atPlace = ({ place }: Wakes.Wake, after: Wakes.Cursor, limit: number) =>
   place === undefined || after.seqNum === undefined
     ? Effect.succeed([])
@@ -161,13 +217,6 @@ const atPlace = ({ place }: Wakes.Wake, after: Wakes.Cursor, limit: number) =>
         ),
         (rows) => rows.map((row) => found(row, Rows.integer(row, "seq_num")))
       )
-
-const page = (all: ReadonlyArray<Woken>, after: Wakes.Cursor, seen: number, more: boolean): Page => ({
-  woken: all,
-  at: all.at(-1)?.at ?? after,
-  seen,
-  more
-})
 
 const number = (row: Row) => Rows.integer(row, "entry")
 

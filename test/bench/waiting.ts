@@ -135,11 +135,11 @@ interface Measured {
 }
 
 /** Longest time without a turn of the event loop, in milliseconds. */
-const watching = () => {
+const watching = (heap: Heap) => {
   let longest = 0
   let last = performance.now()
   const timer = setInterval(() => {
-    const now = performance.now()
+    const now = performance.now() - heap.spent.wall / 1000
     longest = Math.max(longest, now - last)
     last = now
   }, 1)
@@ -167,7 +167,7 @@ const measure = (delivery: Delivery, way: Way): Promise<Measured> =>
       const count = raws.length
       heap.sample()
       heap.spent = { wall: 0, cpu: 0 }
-      const watch = watching()
+      const watch = watching(heap)
       const before = now()
       for (let at = 0; at < count; at += pieces) {
         const some = raws.slice(at, at + pieces)

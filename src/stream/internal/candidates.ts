@@ -27,6 +27,8 @@ export interface Candidate<out X extends Extensions.Fields> {
   readonly entry: number | undefined
   readonly attempts: number
   readonly woken?: Wakes.Cursor | undefined
+  /** Whether it is the one before it that wakes it, and wakes nothing else; it cannot be decided unless that is accepted. */
+  readonly follows?: boolean | undefined
 }
 
 /** What an operation that was received carries besides header and body, as far as that needs no state. */
@@ -78,6 +80,20 @@ export const readable = <X extends Extensions.Fields>(
     }
     return candidates
   })
+
+/** Entries that are woken one by the other, as far as they read back. */
+export const chained = <X extends Extensions.Fields>(
+  codec: Extensions.Codec<X>,
+  entries: ReadonlyArray<Inbox.Entry>
+): ReadonlyArray<Candidate<X>> => {
+  const candidates: Array<Candidate<X>> = []
+  for (const entry of entries) {
+    const restored = restore(codec, entry)
+    if (restored._tag === "Left") return candidates
+    candidates.push({ ...restored.right, woken: { seqNum: undefined, entry: entry.entry }, follows: true })
+  }
+  return candidates
+}
 
 /** Received operations sorted by whether they were here before. */
 export interface Sorted<out X extends Extensions.Fields> {

@@ -71,7 +71,8 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
         known = sorted.known
         return { candidates: sorted.candidates, known: [], resumes: false, root: undefined }
       })
-      const byId = events.length === 0 ? new Map<Hash, Outcome.Outcome<E> | Refused>() : yield* work.process(source)
+      const asked = new Set(events.map(({ id }) => id))
+      const byId = asked.size === 0 ? new Map<Hash, Outcome.Outcome<E> | Refused>() : yield* work.process(source, asked)
       return checked.map(
         Either.match({
           onLeft: (invalid): Answer<E> => invalid,

@@ -47,34 +47,24 @@ export const rounds = <X extends Extensions.Fields, Out extends Event.Event, A, 
   task: Task<X, E, R>
 ): Effect.Effect<Decided<X, E>, SqlError | InboxFull, SqlClient | Transaction.Transaction | R> =>
   Effect.gen(function* () {
-    const { candidates, resumes, root } = task.taken
     const outcomes: Array<Outcome.Outcome<E>> = []
-    const frames = Frames.make(root, candidates)
-    let room = task.room
+    const frames = Frames.make(task.taken, task.room)
+    const preload = (candidates: ReadonlyArray<Candidates.Candidate<X>>) =>
+      batch.preload(candidates.map(({ event }) => event))
     let waits = yield* Waiting.exists
-    let resuming = resumes
-    yield* batch.preload(candidates.slice(0, room).map(({ event }) => event))
-    while (room > 0) {
-      if (frames.stack.length === 0 && resuming) resuming = yield* Frames.resume(frames)
-      const frame = frames.stack.at(-1) ?? frames.base
-      if (frame.candidates.length === 0) {
-        if (frame.waking === undefined) break
-        if (frame.waking.more) {
-          room -= yield* Frames.read(setup.codec, frame, frame.waking, room)
-          yield* batch.preload(frame.candidates.map(({ event }) => event))
-        } else yield* Frames.advance(frames, frame, 0)
-        continue
-      }
-      const { round, waking } = yield* decide(task.decide, frame.candidates.slice(0, room), waits)
+    yield* preload(frames.base.candidates.slice(0, task.room))
+    for (;;) {
+      const frame = yield* Frames.next(setup.codec, frames, preload)
+      if (frame === undefined) break
+      const { round, waking } = yield* decide(task.decide, frame.candidates.slice(0, frames.room), waits)
       const settled = yield* Settle.settle(round, batch.accepted, waking?.id, setup)
       outcomes.push(...settled)
       waits = waits || settled.some(({ _tag }) => _tag === "Deferred")
-      room -= round.length
       yield* Frames.advance(frames, frame, round.length)
       if (waking !== undefined) Frames.push(frames, waking)
     }
     yield* Frames.note(frames)
-    const pending = frames.stack.length > 0 || resuming
+    const pending = frames.stack.length > 0 || frames.resuming
     return { outcomes, rest: frames.base.candidates, root: frames.root, pending, waits }
   })
 
@@ -89,12 +79,17 @@ const decide = <X extends Extensions.Fields, E, R>(
   Effect.gen(function* () {
     const round: Array<Settle.Decision<X, E>> = []
     const deferred: Array<Settle.Decision<X, E>> = []
-    for (const candidate of candidates) {
+    for (const [index, candidate] of candidates.entries()) {
       const { entry, event } = candidate
       const decision = { candidate, decided: yield* process(event) }
       round.push(decision)
       if (decision.decided._tag === "Deferred") deferred.push(decision)
-      if (decision.decided._tag !== "Accepted") continue
+      const isNextChained = candidates[index + 1]?.follows === true
+      if (decision.decided._tag !== "Accepted") {
+        if (isNextChained) break
+        continue
+      }
+      if (isNextChained) continue
       const wake = Settle.wakeOf(event)
       const wakes =
         deferred.some((earlier) => Settle.wakes(event, earlier)) || (waits && (yield* Waiting.existsFor(wake, entry)))

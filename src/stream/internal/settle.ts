@@ -49,6 +49,7 @@ export const settle = <X extends Extensions.Fields, E>(
 ): Effect.Effect<ReadonlyArray<Outcome.Outcome<E>>, SqlError | InboxFull, SqlClient | Transaction> =>
   Effect.gen(function* () {
     const outcomes: Array<Outcome.Outcome<E>> = []
+    const waiting: Array<Waiting.Waits> = []
     const waits = yield* unmet(round, (id) => id !== waking && isAccepted(id))
     yield* keep(round, rules)
     for (const decision of round) {
@@ -60,11 +61,12 @@ export const settle = <X extends Extensions.Fields, E>(
         const until = waits.get(decision) ?? []
         if (until.length === 0) outcomes.push(yield* reject(candidate, stuck(decided), rules))
         else {
-          yield* Waiting.wait(id, decided.processor, until)
+          waiting.push({ id, processor: decided.processor, until })
           outcomes.push(Outcome.deferred(id, decided.processor, until))
         }
       }
     }
+    yield* Waiting.waitAll(waiting)
     return outcomes
   })
 

@@ -35,10 +35,11 @@ export interface Counts {
 export interface Work<X extends Extensions.Fields, E, R> {
   /**
    * Processes what a source gives and what that wakes, skips what the policy says, and announces what became of it; gives the
-   * newest outcome of each operation that the source gave.
+   * newest outcome of each operation that was `asked` about, as far as it has one.
    */
   readonly process: <Err>(
-    source: Source<X, Err>
+    source: Source<X, Err>,
+    asked: ReadonlySet<Hash>
   ) => Effect.Effect<Map<Hash, Outcome.Outcome<E> | Refused>, SqlError | Err, SqlClient | R>
   readonly announce: (outcomes: ReadonlyArray<Outcome.Outcome<E>>) => Effect.Effect<void>
   /** Says that something was queued. */
@@ -76,17 +77,13 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
           return own
         })
 
-    const process = <Err>(source: Source<X, Err>) =>
+    const process = <Err>(source: Source<X, Err>, asked: ReadonlySet<Hash>) =>
       Effect.gen(function* () {
         const newest = new Map<Hash, Outcome.Outcome<E> | Refused>()
-        const asked = new Set<Hash>()
-        const asking = Effect.tap(source, ({ candidates }) => {
-          for (const { event } of candidates) asked.add(event.id)
-        })
         const report = reporting((outcome) => {
           if (asked.has(outcome.id)) newest.set(outcome.id, outcome)
         })
-        yield* attempt(setup, asking, report)
+        yield* attempt(setup, source, report)
         return newest
       })
 
