@@ -53,6 +53,8 @@ export interface Batch<in In, out E, out R> {
    * again. Otherwise an operation that is not accepted has left no trace.
    */
   readonly process: (event: In) => Effect.Effect<Decided<E>, SqlError, SqlClient | Transaction.Transaction | R>
+  /** Says that what processors have read may have changed: an operation that somebody waited for will not come. */
+  readonly refresh: () => void
   /** Lets only the header of an operation into its log; gives its position. */
   readonly skip: (event: Event.Event) => number
   /** Since when a handler has been running, in milliseconds since the epoch, if one is. */
@@ -120,7 +122,11 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
       const how = removal._tag === "Prefix" ? "pruned" : "deleted"
       return Removal.each(removal, (operations) =>
         definition.application.forget({ how, operations, event, position: position + 1 })
-      ).pipe(Effect.zipRight(session.forget(removal)), Effect.zipRight(Removal.apply(removal, acceptedAt)))
+      ).pipe(
+        Effect.zipRight(session.forget(removal)),
+        Effect.zipRight(Removal.apply(removal, acceptedAt)),
+        Effect.tap(() => Effect.sync(session.refresh))
+      )
     }
 
     const handle = ({ event, removes }: Pipeline.Passed<Out>) => {
@@ -164,6 +170,7 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
           if (step._tag === "Rejected") evidence.push(step.evidence)
           return Effect.succeed<Decided<E>>(step)
         }),
+      refresh: session.refresh,
       // Pruning is an effect, and a skipped operation has none.
       skip: (event) => append(event, { ...Event.claim(event), prune: false }, undefined),
       handlingSince: () => handlingSince,
