@@ -24,11 +24,17 @@ import { rounds, type Decided } from "./rounds.ts"
 import { acknowledge, type Refused, type Setup, type Source, type Taken } from "./setup.ts"
 import { turn } from "./turn.ts"
 
-/** Takes the outcomes of a transaction, right after its commit; gives the root under which more may be pending now. */
+/** What was noted since a transaction: `root`, if there is one now, and whether more may be pending under it. */
+export interface Noted {
+  readonly root: number | undefined
+  readonly pending: boolean
+}
+
+/** Takes the outcomes of a transaction, right after its commit. */
 export type Report<E, R> = (
   outcomes: ReadonlyArray<Outcome.Outcome<E> | Refused>,
   root: number | undefined
-) => Effect.Effect<number | undefined, SqlError, SqlClient | R>
+) => Effect.Effect<Noted, SqlError, SqlClient | R>
 
 /**
  * Processes what `source` gives and then, before anything else, all that was woken by it. The event loop gets a turn after each
@@ -125,10 +131,10 @@ const reported = <X extends Extensions.Fields, E, R>(
   others: ReadonlyArray<Event.Event<X>>,
   report: Report<E, R>
 ): Effect.Effect<Left<X>, SqlError, SqlClient | R> =>
-  Effect.map(report(done.outcomes, done.root), (root) => ({
+  Effect.map(report(done.outcomes, done.root), ({ pending, root }) => ({
     rest: [...done.rest.map(({ event }) => event), ...others],
     root,
-    pending: done.pending || root !== done.root
+    pending: done.pending || pending
   }))
 
 /** What is left of a call, at most so many of its operations; another process or call may have been quicker with them. */
