@@ -66,7 +66,7 @@ export const settle = <X extends Extensions.Fields, E>(
     const outcomes: Array<Outcome.Outcome<E>> = []
     const waiting: Array<Waiting.Waits> = []
     const pruned: Array<Hash> = []
-    const { gone, waits } = yield* unmet(round, (id) => id !== waking && batch.accepted(id), batch.refreshed())
+    const { gone, waits } = yield* unmet(round, batch, waking)
     yield* keep(round, rules)
     for (const decision of round) {
       const { candidate, decided } = decision
@@ -150,12 +150,12 @@ const isPruned = (policy: Policy.Policy): boolean => policy._tag === "Discard" &
 
 /**
  * What each of the deferred ones still waits for, and what of that is `gone`: was pruned. Nobody waits for those, but where they
- * went in this very batch (`fresh`) it was decided without knowing that: it waits, and is woken at once to be decided again.
+ * went in this very batch (`refreshed`) it was decided without knowing that: it waits, and is woken at once to be decided again.
  */
 const unmet = <X extends Extensions.Fields, E>(
   round: ReadonlyArray<Decision<X, E>>,
-  isMet: (id: Hash) => boolean,
-  fresh: boolean
+  batch: InBatch,
+  waking: Hash | undefined
 ): Effect.Effect<
   { readonly waits: ReadonlyMap<Decision<X, E>, ReadonlyArray<Hash>>; readonly gone: ReadonlyArray<Hash> },
   SqlError,
@@ -167,6 +167,8 @@ const unmet = <X extends Extensions.Fields, E>(
     for (const { decided } of round) if (decided._tag === "Deferred") for (const id of decided.until) wanted.add(id)
     if (wanted.size === 0) return { waits, gone: [] }
     const before = yield* Operations.accepted(Array.from(wanted))
+    const isMet = (id: Hash) => id !== waking && (before.has(id) || batch.accepted(id))
+    const fresh = batch.refreshed()
     const how = yield* Decisions.gone(Array.from(wanted))
     const gone = Array.from(wanted).filter((id) => how.get(id) === "pruned")
     for (const decision of round) {
@@ -174,7 +176,7 @@ const unmet = <X extends Extensions.Fields, E>(
       if (decided._tag !== "Deferred") continue
       waits.set(
         decision,
-        decided.until.filter((id) => !before.has(id) && !isMet(id) && (fresh || !gone.includes(id)))
+        decided.until.filter((id) => !isMet(id) && (fresh || !gone.includes(id)))
       )
     }
     return { waits, gone: fresh ? gone : [] }
