@@ -16,12 +16,11 @@ import type * as Outcome from "../../pipeline/Outcome.ts"
 import * as Inbox from "../../store/Inbox.ts"
 import * as Transaction from "../../store/Transaction.ts"
 import * as Waiting from "../../store/Waiting.ts"
-import { InboxFull } from "../Errors.ts"
 import * as Candidates from "./candidates.ts"
-import { blame, isGuilt, watched, type Guilt, type Overdue } from "./guilt.ts"
+import { blame, isGuilt, watched, type Overdue } from "./guilt.ts"
 import { fromInbox } from "./queue.ts"
 import * as Settle from "./settle.ts"
-import { acknowledge, type Done, type Setup, type Source } from "./setup.ts"
+import { acknowledge, type Done, type Refused, type Setup, type Source } from "./setup.ts"
 import { turn } from "./turn.ts"
 
 /** What is woken in a transaction is decided in it, up to so many operations: its rows are in memory until it ends. */
@@ -42,7 +41,7 @@ export const attempt = <X extends Extensions.Fields, Out extends Event.Event, A,
     })
     return Effect.catchIf(
       Effect.flatMap(transaction(setup, noting, wokenAtMost), (done) => caughtUp(setup, done)),
-      isolates,
+      isGuilt,
       () =>
         Effect.map(
           Effect.forEach(taken, (candidate) =>
@@ -54,9 +53,6 @@ export const attempt = <X extends Extensions.Fields, Out extends Event.Event, A,
   })
 
 // internal
-
-/** Whether the operations of a failed transaction are to be tried one by one. */
-const isolates = (error: unknown): error is Guilt | InboxFull => isGuilt(error) || error instanceof InboxFull
 
 /** With what was left of the woken ones. */
 const caughtUp = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
@@ -73,7 +69,6 @@ const alone = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   candidate: Candidates.Candidate<X>
 ): Effect.Effect<Done<E>, SqlError, SqlClient | R> =>
   Effect.gen(function* () {
-    const { id } = candidate.event
     // Another one of the batch may have woken it, or another process have taken it meanwhile.
     const again = Effect.gen(function* () {
       yield* Inbox.queueDue(yield* Clock.currentTimeMillis)
@@ -82,8 +77,6 @@ const alone = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
     const result = yield* Effect.either(transaction(setup, again, 0))
     if (result._tag === "Right") return result.right
     const failure = result.left
-    const refused = (error: InboxFull): Done<E> => ({ outcomes: [{ _tag: "Refused", id, error }], left: false })
-    if (failure instanceof InboxFull) return refused(failure)
     if (!isGuilt(failure)) return yield* Effect.fail(failure)
     const rejected = { _tag: "Rejected" as const, processor: setup.application.name, error: blame(failure) }
     const settled = Effect.flatMap(again, (candidates) =>
@@ -94,8 +87,7 @@ const alone = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
       )
     )
     return yield* Transaction.run(settled, { busyLimit: setup.busyLimit }).pipe(
-      Effect.map(({ outcomes }): Done<E> => ({ outcomes, left: false })),
-      Effect.catchTag("InboxFull", (error) => Effect.succeed(refused(error)))
+      Effect.map(({ outcomes }): Done<E> => ({ outcomes, left: false }))
     )
   })
 
@@ -103,7 +95,7 @@ const transaction = <X extends Extensions.Fields, Out extends Event.Event, A, E,
   setup: Setup<X, Out, A, E, R>,
   source: Source<X, Err>,
   room: number
-): Effect.Effect<Done<E>, SqlError | Overdue | InboxFull | Err, SqlClient | R> =>
+): Effect.Effect<Done<E>, SqlError | Overdue | Err, SqlClient | R> =>
   Transaction.run(
     Effect.gen(function* () {
       const batch = yield* Batch.open(setup)
@@ -128,7 +120,7 @@ const rounds = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   forWoken: number
 ) =>
   Effect.gen(function* () {
-    const outcomes: Array<Outcome.Outcome<E>> = []
+    const outcomes: Array<Outcome.Outcome<E> | Refused> = []
     let room = forWoken
     let left = false
     let waits = yield* Waiting.exists

@@ -20,8 +20,9 @@ import * as Inbox from "../../store/Inbox.ts"
 import * as Operations from "../../store/Operations.ts"
 import type { Transaction } from "../../store/Transaction.ts"
 import * as Waiting from "../../store/Waiting.ts"
-import { InboxFull } from "../Errors.ts"
 import * as Candidates from "./candidates.ts"
+import * as Gate from "./gate.ts"
+import type { Refused } from "./setup.ts"
 
 /** An operation and what became of it. */
 export interface Decision<X extends Extensions.Fields, E> {
@@ -31,16 +32,14 @@ export interface Decision<X extends Extensions.Fields, E> {
 
 /** What a round leaves. */
 export interface Settled<X extends Extensions.Fields, E> {
-  readonly outcomes: ReadonlyArray<Outcome.Outcome<E>>
+  readonly outcomes: ReadonlyArray<Outcome.Outcome<E> | Refused>
   /** To be decided again at once, without ever having been in the inbox. */
   readonly again: ReadonlyArray<Candidates.Candidate<X>>
 }
 
 /** What is decided about operations that were not accepted. */
-export interface Rules<E> {
+export interface Rules<E> extends Gate.Capacity {
   readonly policy: (error: E | Rejection.BuiltIn) => Policy.Policy
-  /** Operations that the inbox holds at the most. */
-  readonly capacity: number
 }
 
 /** Writes what became of a round of operations. `isAccepted`: whether an operation was, in this batch. */
@@ -48,16 +47,14 @@ export const settle = <X extends Extensions.Fields, E>(
   round: ReadonlyArray<Decision<X, E>>,
   isAccepted: (id: Hash) => boolean,
   rules: Rules<E>
-): Effect.Effect<Settled<X, E>, SqlError | InboxFull, SqlClient | Transaction> =>
+): Effect.Effect<Settled<X, E>, SqlError, SqlClient | Transaction> =>
   Effect.gen(function* () {
-    const outcomes: Array<Outcome.Outcome<E>> = []
+    const outcomes: Array<Outcome.Outcome<E> | Refused> = []
     const again: Array<Candidates.Candidate<X>> = []
     const waits = yield* unmet(round, isAccepted)
-    const staying = round.filter((one, index) => stays(one, waits.get(index), rules))
-    if (staying.length > 0 && !(yield* Inbox.hasRoom(staying.length, rules.capacity))) {
-      return yield* new InboxFull({ capacity: rules.capacity })
-    }
-    yield* Inbox.put(staying.map(({ candidate }) => Candidates.incoming(candidate)))
+    const staying = round.flatMap((one, index) => (stays(one, waits.get(index), rules) ? [one.candidate] : []))
+    const full = yield* Gate.full(staying, rules)
+    yield* Inbox.put(staying.filter(({ event }) => !full.has(event.id)).map(Candidates.incoming))
     yield* Inbox.take(
       round.flatMap(({ candidate, decided }) =>
         decided._tag === "Accepted" && candidate.entry !== undefined ? [candidate.entry] : []
@@ -65,7 +62,9 @@ export const settle = <X extends Extensions.Fields, E>(
     )
     for (const [index, { candidate, decided }] of round.entries()) {
       const { id } = candidate.event
-      if (decided._tag === "Accepted") outcomes.push(Outcome.accepted(id, decided.position))
+      const error = full.get(id)
+      if (error !== undefined) outcomes.push({ _tag: "Refused", id, error })
+      else if (decided._tag === "Accepted") outcomes.push(Outcome.accepted(id, decided.position))
       else if (decided._tag === "Rejected") outcomes.push(yield* reject(candidate, decided, rules))
       else {
         const until = waits.get(index) ?? { _tag: "Met" }
@@ -79,7 +78,7 @@ export const settle = <X extends Extensions.Fields, E>(
     return { outcomes, again }
   })
 
-/** Writes a rejection and what the policy makes of it; the operation is in the inbox unless it is to be discarded. */
+/** Writes a rejection and what the policy makes of it; the operation is in the inbox unless it is not to be kept. */
 const reject = <X extends Extensions.Fields, E>(
   candidate: Candidates.Candidate<X>,
   rejected: { readonly processor: string; readonly error: E | Rejection.BuiltIn },
@@ -89,7 +88,9 @@ const reject = <X extends Extensions.Fields, E>(
     const { id } = candidate.event
     const { error, processor } = rejected
     const attempts = candidate.attempts + 1
-    const chosen = policy(error)
+    const said = policy(error)
+    if (said._tag === "Refuse" && candidate.entry === undefined) return Outcome.refused<E>(id, processor, error)
+    const chosen = Policy.stored(said)
     const now = yield* Clock.currentTimeMillis
     const outcome = (next: Outcome.Next): Outcome.Rejected<E> => ({
       _tag: "Rejected",
@@ -145,7 +146,7 @@ const unmet = <X extends Extensions.Fields, E>(
     return waits
   })
 
-/** Whether a new operation needs a row in the inbox: it was not accepted, and is not decided again at once. */
+/** Whether a new operation needs a row in the inbox: it was not accepted, is to be kept, and is not decided again at once. */
 const stays = <X extends Extensions.Fields, E>(
   { candidate, decided }: Decision<X, E>,
   wait: Wait | undefined,
@@ -153,8 +154,9 @@ const stays = <X extends Extensions.Fields, E>(
 ): boolean => {
   if (candidate.entry !== undefined) return false
   if (decided._tag === "Accepted") return false
-  if (decided._tag === "Rejected") return policy(decided.error)._tag !== "Discard"
-  return wait?._tag !== "Again"
+  if (wait?._tag === "Again" || wait?._tag === "Unmet") return wait._tag === "Unmet"
+  const { _tag } = policy(decided._tag === "Rejected" ? decided.error : stuck(decided).error)
+  return _tag !== "Discard" && _tag !== "Refuse"
 }
 
 const stuck = (deferred: { readonly processor: string; readonly until: ReadonlyArray<Hash> }) => ({

@@ -12,7 +12,8 @@ import * as Schedule from "effect/Schedule"
 import type * as Extensions from "../../core/Extensions.ts"
 import type { Hash } from "../../core/Hash.ts"
 import type * as Event from "../../pipeline/Event.ts"
-import type * as Outcome from "../../pipeline/Outcome.ts"
+import * as Outcome from "../../pipeline/Outcome.ts"
+import * as Policy from "../../pipeline/Policy.ts"
 import * as Inbox from "../../store/Inbox.ts"
 import * as Transaction from "../../store/Transaction.ts"
 import { attempt } from "./attempt.ts"
@@ -57,7 +58,7 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
       Effect.gen(function* () {
         const decided = yield* attempt(setup, source)
         const outcomes = yield* Effect.forEach(decided, (outcome) => skipped(setup, outcome))
-        yield* options.announce(outcomes.flatMap((outcome) => (outcome._tag === "Refused" ? [] : [outcome])))
+        yield* options.announce(outcomes.flatMap((outcome) => (wasTakenIn(outcome) ? [outcome] : [])))
         return outcomes
       })
 
@@ -115,7 +116,7 @@ const skipped = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>,
   outcome: Outcome.Outcome<E> | Refused
 ): Effect.Effect<Outcome.Outcome<E> | Refused, SqlError, SqlClient | R> =>
-  outcome._tag === "Rejected" && outcome.next._tag === "Held" && setup.policy(outcome.error)._tag === "Skip"
+  outcome._tag === "Rejected" && outcome.next._tag === "Held" && isSkip(setup.policy(outcome.error))
     ? skip(setup, outcome.id).pipe(
         Effect.map((position): Outcome.Outcome<E> => ({ ...outcome, next: { _tag: "Skipped", position } })),
         // What has no place in its log, or was taken by another process meanwhile, stays as it is.
@@ -125,6 +126,12 @@ const skipped = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
         })
       )
     : Effect.succeed(outcome)
+
+const isSkip = (policy: Policy.Policy) => Policy.stored(policy)._tag === "Skip"
+
+/** Whoever sends what is refused does not push the news of the others out of the stream of outcomes. */
+const wasTakenIn = <E>(outcome: Outcome.Outcome<E> | Refused): outcome is Outcome.Outcome<E> =>
+  outcome._tag !== "Refused" && !Outcome.isRefused(outcome)
 
 const note = <E>(ends: Map<Hash, keyof Counts>, outcome: Outcome.Outcome<E> | Refused) => {
   if (outcome._tag === "Accepted") ends.set(outcome.id, "accepted")
