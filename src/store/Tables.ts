@@ -117,7 +117,8 @@ export const migrations: ReadonlyArray<Migration> = [
         accepted_header BLOB NOT NULL,
         other_id BLOB NOT NULL UNIQUE,
         other_header BLOB NOT NULL
-      )`
+      )`,
+      `CREATE INDEX applecart_forks_place ON applecart_forks (author, log_id, seq_num)`
     ]
   }
 ]
