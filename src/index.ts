@@ -47,6 +47,8 @@ export * as Logs from "./store/Logs.ts"
 export * as Migrations from "./store/Migrations.ts"
 /** The accepted operations. */
 export * as Operations from "./store/Operations.ts"
+/** How much of the inbox each author takes up. */
+export * as Shares from "./store/Shares.ts"
 /** What an SQL error means: nobody's verdict, or the operation's own fault. */
 export * as SqlReason from "./store/SqlReason.ts"
 /** How much is where. */
@@ -69,6 +71,8 @@ export * as Processor from "./pipeline/Processor.ts"
 /** Why operations are rejected, and how that is stored. */
 export * as Rejection from "./pipeline/Rejection.ts"
 
+/** Sizes, timestamps, and how much of an author is accepted in a time. */
+export * as Limits from "./processors/Limits.ts"
 /** Checks the place of an operation in its log. */
 export * as LogIntegrity from "./processors/LogIntegrity.ts"
 

@@ -60,7 +60,7 @@ export const add = (
         yield* tell(tally, { item, outcome, error: answer._tag, message: answer.message })
       } else if (open.has(answer.id) || isKnown(answer)) counts.known++
       else if (answer._tag === "Accepted") counts.accepted++
-      else if (answer._tag === "Rejected" && answer.next._tag === "Discarded") {
+      else if (answer._tag === "Rejected" && (answer.next._tag === "Discarded" || answer.next._tag === "Refused")) {
         yield* rejected(tally, answer.id, item, Rejection.encode(answer.error))
       } else open.set(answer.id, item)
     }

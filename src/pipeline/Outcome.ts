@@ -36,7 +36,7 @@ export interface Rejected<out E> {
   readonly id: Hash
   readonly processor: string
   readonly error: E | Rejection.BuiltIn
-  /** How often it was tried, this time included. */
+  /** How often it was tried, this time included; what is refused counts as tried once, since nothing remembers it. */
   readonly attempts: number
   readonly next: Next
 }
@@ -51,6 +51,20 @@ export type Next =
   | { readonly _tag: "Refused" }
 
 export const accepted = (id: Hash, position: number): Accepted => ({ _tag: "Accepted", id, position })
+
+/** Said no to, and not taken in. */
+export const refused = <E>(id: Hash, processor: string, error: E | Rejection.BuiltIn): Rejected<E> => ({
+  _tag: "Rejected",
+  id,
+  processor,
+  error,
+  attempts: 1,
+  next: { _tag: "Refused" }
+})
+
+/** Whether nothing of it was taken in. */
+export const isRefused = <E>(outcome: Outcome<E>): boolean =>
+  outcome._tag === "Rejected" && outcome.next._tag === "Refused"
 
 export const known = (id: Hash, where: Where): Known => ({ _tag: "Known", id, where })
 

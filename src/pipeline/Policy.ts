@@ -48,6 +48,9 @@ export const pruned: Stored = { _tag: "Discard", as: "pruned" }
  */
 export const refuse = (stored: Stored = hold): Policy => ({ _tag: "Refuse", stored })
 
+/** What a policy says of an operation that is in the inbox. */
+export const stored = (policy: Policy): Stored => (policy._tag === "Refuse" ? policy.stored : policy)
+
 /**
  * Again later: the delays are the schedule's, its input is the number of attempts so far. When it ends, the operation is
  * held. Delays survive a restart, the schedule itself is driven anew for each attempt.

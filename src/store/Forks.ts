@@ -9,17 +9,23 @@ import * as VerifyingKey from "../core/VerifyingKey.ts"
 import * as Rows from "./internal/rows.ts"
 import { query, statement, type Transaction } from "./Transaction.ts"
 
+/** Pieces of evidence for one place: one proves it, and whoever forks without end must not fill the disk with proof. */
+const mostPerPlace = 8
+
 const insert = statement(
   `INSERT INTO applecart_forks (author, log_id, seq_num, accepted_header, other_id, other_header)
    SELECT l.author, l.log_id, o.seq_num, o.header, ?, ?
    FROM applecart_logs AS l JOIN applecart_operations AS o ON o.log = l.log
-   WHERE l.author = ? AND l.log_id = ? AND o.seq_num = ?
+   WHERE l.author = ? AND l.log_id = ? AND o.seq_num = ? AND
+     (SELECT count(*) FROM applecart_forks AS f
+      WHERE f.author = l.author AND f.log_id = l.log_id AND f.seq_num = o.seq_num) < ${mostPerPlace}
    ON CONFLICT (other_id) DO NOTHING`
 )
 
 /**
  * Keeps the accepted header at `seqNum` beside the header of an operation that cannot be true at the same time: another
- * one for that place, or one right behind it that names another predecessor.
+ * one for that place, or one right behind it that names another predecessor. Of what comes for one place the first eight
+ * are kept.
  */
 export const keep = (
   logId: LogId.LogId,

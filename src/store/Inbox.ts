@@ -196,20 +196,6 @@ export const reject = (
     )
   )
 
-const selectSpan = query(
-  `SELECT coalesce((SELECT max(entry) FROM applecart_inbox), 0) - coalesce((SELECT min(entry) FROM applecart_inbox), 1) + 1 AS span`
-)
-const selectCount = query(`SELECT count(*) AS count FROM applecart_inbox`)
-
-/** Whether so many more operations fit into an inbox of this capacity. Counts only where the numbers alone do not tell. */
-export const hasRoom = (incoming: number, capacity: number): Effect.Effect<boolean, SqlError, SqlClient> =>
-  Effect.gen(function* () {
-    const [span] = yield* selectSpan()
-    if (span !== undefined && Rows.integer(span, "span") + incoming <= capacity) return true
-    const [count] = yield* selectCount()
-    return count !== undefined && Rows.integer(count, "count") + incoming <= capacity
-  })
-
 // internal
 
 const status = (row: Row): Status => {

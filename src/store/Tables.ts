@@ -90,6 +90,29 @@ export const migrations: ReadonlyArray<Migration> = [
         position INTEGER NOT NULL
       )`,
       `CREATE UNIQUE INDEX applecart_consumers_application ON applecart_consumers (role) WHERE role = 'application'`,
+      // The author x'' stands for all of them together.
+      `CREATE TABLE applecart_inbox_shares (
+        author BLOB PRIMARY KEY,
+        operations INTEGER NOT NULL,
+        bytes INTEGER NOT NULL
+      ) WITHOUT ROWID`,
+      `CREATE TRIGGER applecart_inbox_shares_insert AFTER INSERT ON applecart_inbox BEGIN
+        INSERT INTO applecart_inbox_shares (author, operations, bytes) VALUES
+          (NEW.author, 1, length(NEW.header) + coalesce(length(NEW.body), 0)),
+          (x'', 1, length(NEW.header) + coalesce(length(NEW.body), 0))
+        ON CONFLICT (author) DO UPDATE SET operations = operations + 1, bytes = bytes + excluded.bytes;
+      END`,
+      `CREATE TRIGGER applecart_inbox_shares_delete AFTER DELETE ON applecart_inbox BEGIN
+        UPDATE applecart_inbox_shares
+          SET operations = operations - 1, bytes = bytes - length(OLD.header) - coalesce(length(OLD.body), 0)
+          WHERE author IN (OLD.author, x'');
+        DELETE FROM applecart_inbox_shares WHERE author IN (OLD.author, x'') AND operations = 0;
+      END`,
+      `CREATE TRIGGER applecart_inbox_shares_body AFTER UPDATE OF body ON applecart_inbox BEGIN
+        UPDATE applecart_inbox_shares
+          SET bytes = bytes + coalesce(length(NEW.body), 0) - coalesce(length(OLD.body), 0)
+          WHERE author IN (NEW.author, x'');
+      END`,
       `CREATE TABLE applecart_decisions (
         decision INTEGER PRIMARY KEY AUTOINCREMENT,
         id BLOB NOT NULL UNIQUE,
@@ -105,7 +128,8 @@ export const migrations: ReadonlyArray<Migration> = [
         accepted_header BLOB NOT NULL,
         other_id BLOB NOT NULL UNIQUE,
         other_header BLOB NOT NULL
-      )`
+      )`,
+      `CREATE INDEX applecart_forks_place ON applecart_forks (author, log_id, seq_num)`
     ]
   }
 ]

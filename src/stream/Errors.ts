@@ -6,6 +6,7 @@ import type * as Header from "../core/Header.ts"
 import * as LogId from "../core/LogId.ts"
 import type * as Operation from "../core/Operation.ts"
 import * as Topic from "../core/Topic.ts"
+import * as VerifyingKey from "../core/VerifyingKey.ts"
 
 /** The operation came under a topic that its log does not belong to. */
 export class WrongTopic extends Schema.TaggedError<WrongTopic>()("WrongTopic", {
@@ -21,10 +22,19 @@ export class WrongTopic extends Schema.TaggedError<WrongTopic>()("WrongTopic", {
 /** The operation is wrong for everyone: it is not stored, and sending it again will not help. */
 export type Invalid = Header.InvalidHeader | Operation.InvalidPayload | Extensions.InvalidExtensions | WrongTopic
 
-/** The inbox holds as many operations as it may. Nothing was stored; process or discard some, then send again. */
-export class InboxFull extends Schema.TaggedError<InboxFull>()("InboxFull", { capacity: Schema.Number }) {
+/**
+ * The inbox holds as many operations as it may: in all, or of one `author`. Nothing of this one was stored; its sender may
+ * send it again. An operation that is accepted at once needs no room, so what fills a gap still gets in.
+ */
+export class InboxFull extends Schema.TaggedError<InboxFull>()("InboxFull", {
+  capacity: Schema.Number,
+  /** Whose share is used up; none where the whole inbox is full. */
+  author: Schema.optional(VerifyingKey.Schema)
+}) {
   override get message() {
-    return `The inbox is full (${this.capacity} operations wait or were rejected). Replay or discard some of them, or raise the capacity.`
+    return this.author === undefined
+      ? `The inbox is full (${this.capacity} operations wait or were rejected). Replay or discard some of them, or raise the capacity.`
+      : `The inbox holds as many operations of author ${this.author} as it may (${this.capacity} wait or were rejected). Send what they wait for with \`process\`, replay or discard some of them, or raise \`capacityPerAuthor\`.`
   }
 }
 

@@ -22,6 +22,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
+import * as Schedule from "effect/Schedule"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
@@ -36,6 +37,7 @@ import type * as Outcome from "../pipeline/Outcome.ts"
 import type * as Pipeline from "../pipeline/Pipeline.ts"
 import * as Policy from "../pipeline/Policy.ts"
 import * as Rejection from "../pipeline/Rejection.ts"
+import * as Limits from "../processors/Limits.ts"
 import { Outdated, type InPlace } from "../processors/LogIntegrity.ts"
 import type { MigrationError } from "../store/Migrations.ts"
 import * as Status from "../store/Status.ts"
@@ -58,8 +60,11 @@ export interface From {
   readonly source?: string | undefined
 }
 
-/** An operation that was received: queued from now on, or known from before. Either way it is durable. */
-export type Received = { readonly _tag: "Queued"; readonly id: Hash } | Outcome.Known
+/**
+ * An operation that was received: queued from now on, or known from before; either way it is durable. Or rejected as it
+ * stands by the `check` of a processor: refused, nothing of it was stored.
+ */
+export type Received<E> = { readonly _tag: "Queued"; readonly id: Hash } | Outcome.Known | Outcome.Rejected<E>
 
 /** An operation of our own to be published. `message` is encoded as the body; none makes an operation without a body. */
 export interface Draft<out Message> extends Publishing.Draft<Message> {}
@@ -74,17 +79,20 @@ export type Counts = Work.Counts
 export interface StreamController<in Message, out E> {
   /**
    * Stores an operation for later processing. Durable when it returns, idempotent by id. What is wrong for everyone is a
-   * typed error and not stored.
+   * typed error and not stored; what a processor refuses as it stands is not stored either.
    */
-  readonly receive: (raw: Operation.Raw, from?: From) => Effect.Effect<Received, Invalid | InboxFull | Failure>
-  /** {@link receive} for many operations in one transaction; an invalid one costs the others nothing. */
+  readonly receive: (raw: Operation.Raw, from?: From) => Effect.Effect<Received<E>, Invalid | InboxFull | Failure>
+  /**
+   * {@link receive} for many operations in one transaction; gives an answer for each, in their order. One that is invalid,
+   * refused or has no room costs the others nothing.
+   */
   readonly receiveAll: (
     raws: ReadonlyArray<Operation.Raw>,
     from?: From
-  ) => Effect.Effect<ReadonlyArray<Received | Invalid>, InboxFull | Failure>
+  ) => Effect.Effect<ReadonlyArray<Intake.Stored<E>>, Failure>
   /**
    * Receives an operation and processes it in the same transaction. What it wakes is processed before this returns: in that
-   * transaction too, as far as it has room.
+   * transaction too, as far as it has room. What is accepted at once needs no room in the inbox.
    */
   readonly process: (
     raw: Operation.Raw,
@@ -113,7 +121,7 @@ export interface StreamController<in Message, out E> {
   /** Deletes an operation and remembers its id, so that it is not taken in again; recorded. */
   readonly discard: (id: Hash, why?: string) => Effect.Effect<void, NotInInbox | Failure>
   /**
-   * What became of operations, from now on, after the commit. Bounded: a reader that lags more than 4,096 outcomes behind
+   * What became of operations that were taken in, from now on, after the commit. Bounded: a reader that lags more than 4,096 outcomes behind
    * misses the oldest; everything is in the store.
    */
   readonly outcomes: Stream.Stream<Outcome.Outcome<E>>
@@ -140,8 +148,10 @@ export interface Options<X extends Extensions.Fields, Out extends Placed, A, E, 
   readonly policy?: ((error: E | E2 | Rejection.BuiltIn) => Policy.Policy) | undefined
   /** Operations to a transaction. Default: 100. */
   readonly batchSize?: number | undefined
-  /** Operations that the inbox holds at the most. Default: 1,000,000. */
+  /** Operations that the inbox holds at the most, queued, waiting or rejected. Default: 1,000,000. */
   readonly capacity?: number | undefined
+  /** Operations of one author that the inbox holds at the most. Default: 100,000. */
+  readonly capacityPerAuthor?: number | undefined
   /** How long a busy database is waited for. Default: 5 seconds. */
   readonly busyLimit?: Duration.DurationInput | undefined
   /** How often `run` looks for what another process has queued. Default: 1 second. */
@@ -154,12 +164,16 @@ export interface Options<X extends Extensions.Fields, Out extends Placed, A, E, 
 }
 
 /**
- * Rejected operations are held until they are replayed, with two exceptions: a bug gets three attempts, and nothing is kept
- * of what its log was pruned past.
+ * Rejected operations are held until they are replayed, with three exceptions: a bug gets three attempts, nothing is kept of
+ * what its log was pruned past, and what is beyond the limits is not taken in. One that is too much for now, and stands in
+ * the inbox already, is tried again in the next window, but not more often than every minute.
  */
 export const defaultPolicy = (error: unknown): Policy.Policy => {
   if (error instanceof Rejection.Defect) return Policy.defects
-  return error instanceof Outdated ? Policy.pruned : Policy.hold
+  if (error instanceof Outdated) return Policy.pruned
+  if (error instanceof Limits.TooLarge || error instanceof Limits.TimestampAhead) return Policy.refuse()
+  if (!(error instanceof Limits.RateExceeded)) return Policy.hold
+  return Policy.refuse(Policy.retry(Schedule.spaced(Duration.max(Duration.millis(error.per), "1 minute"))))
 }
 
 /**
@@ -253,5 +267,6 @@ const defaults = <Out extends Placed, A, E, R, E2, R2, X extends Extensions.Fiel
   policy: options.policy ?? defaultPolicy,
   batchSize: Math.max(1, options.batchSize ?? 100),
   capacity: options.capacity ?? 1_000_000,
+  capacityPerAuthor: options.capacityPerAuthor ?? 100_000,
   busyLimit: Duration.decode(options.busyLimit ?? "5 seconds")
 })

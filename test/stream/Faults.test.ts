@@ -185,6 +185,11 @@ const sabotages: ReadonlyArray<Sabotage> = [
     meddler: dropping(/^INSERT INTO applecart_inbox/),
     breaks: /P3: .* confirmed/
   },
+  {
+    what: "what leaves the inbox goes on being counted",
+    meddler: dropping(/^CREATE TRIGGER applecart_inbox_shares_delete/),
+    breaks: /P10: the inbox/
+  },
   { what: "heads do not move", meddler: dropping(/^INSERT INTO applecart_logs/), breaks: /P\d|typed|verdict/ }
 ]
 

@@ -26,11 +26,22 @@ export interface Snapshot {
   readonly handled: ReadonlyArray<Row>
   readonly baskets: ReadonlyArray<Row>
   readonly leftovers: ReadonlyArray<Row>
+  /** What the shares of the inbox say that a count does not, or the other way round. */
+  readonly shares: ReadonlyArray<Row>
   /** What SQLite itself says: `integrity_check` and `foreign_key_check`. */
   readonly complaints: ReadonlyArray<string>
 }
 
 const hex = (column: string, name = column) => `lower(hex(${column})) AS ${name}`
+
+const counted = `SELECT author, count(*) AS operations, sum(length(header) + coalesce(length(body), 0)) AS bytes
+    FROM applecart_inbox GROUP BY author
+  UNION ALL SELECT x'', count(*), sum(length(header) + coalesce(length(body), 0))
+    FROM applecart_inbox HAVING count(*) > 0`
+const kept = `SELECT author, operations, bytes FROM applecart_inbox_shares`
+/** Rows only where the shares of the inbox are not what a count gives. */
+export const miscounted = `SELECT ${hex("author")}, operations, bytes, 'counted' AS what FROM (SELECT * FROM (${counted}) EXCEPT ${kept})
+  UNION ALL SELECT ${hex("author")}, operations, bytes, 'kept' FROM (${kept} EXCEPT SELECT * FROM (${counted}))`
 
 const selects: { readonly [Table in Exclude<keyof Snapshot, "complaints">]: string } = {
   operations: `SELECT o.position, ${hex("o.id", "id")}, lower(hex(l.author) || '/' || hex(l.log_id)) AS log,
@@ -50,7 +61,8 @@ const selects: { readonly [Table in Exclude<keyof Snapshot, "complaints">]: stri
   tally: `SELECT author, n FROM tally ORDER BY author`,
   handled: `SELECT id, position FROM handled ORDER BY nr`,
   baskets: `SELECT owner, apples FROM baskets ORDER BY owner`,
-  leftovers: `SELECT n FROM small UNION ALL SELECT n FROM children`
+  leftovers: `SELECT n FROM small UNION ALL SELECT n FROM children`,
+  shares: miscounted
 }
 
 /** Reads everything. Tables that are not there yet are empty. */
@@ -74,7 +86,8 @@ export const snapshot: Effect.Effect<Snapshot, SqlError, SqlClient.SqlClient> = 
     tally: read(selects.tally),
     handled: read(selects.handled),
     baskets: read(selects.baskets),
-    leftovers: read(selects.leftovers)
+    leftovers: read(selects.leftovers),
+    shares: read(selects.shares)
   })
   const integrity = yield* sql<{ integrity_check: string }>`PRAGMA integrity_check`
   const keys = yield* sql.unsafe<Row>("PRAGMA foreign_key_check")
@@ -90,6 +103,7 @@ export const violations = (
   finished: boolean
 ): ReadonlyArray<string> => [
   ...found.complaints.map((complaint) => `SQLite: ${complaint}`),
+  ...found.shares.map((share) => `P10: the inbox is not shared as is said: ${JSON.stringify(share)}`),
   ...places(universe, found, finished),
   ...effects(universe, found),
   ...order(universe, found),

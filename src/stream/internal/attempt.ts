@@ -17,7 +17,6 @@ import * as Outcome from "../../pipeline/Outcome.ts"
 import * as Inbox from "../../store/Inbox.ts"
 import * as Transaction from "../../store/Transaction.ts"
 import * as Wakes from "../../store/Wakes.ts"
-import { InboxFull } from "../Errors.ts"
 import * as Candidates from "./candidates.ts"
 import { blame, isGuilt, watched, type Guilt } from "./guilt.ts"
 import { rounds, type Decided } from "./rounds.ts"
@@ -89,7 +88,7 @@ const step = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err
     const result = yield* Effect.either(run)
     if (result._tag === "Right") return yield* reported(result.right, [], report)
     const failure = result.left
-    if (!isolates(failure)) return yield* Effect.fail(failure)
+    if (!isGuilt(failure)) return yield* Effect.fail(failure)
     // Nobody is to blame for what fails before anybody's turn.
     if (!isLeft(left) && failure instanceof SqlError) return yield* failure
     for (let tried = 0; tried < Math.max(1, begun) && isLeft(left); tried++) {
@@ -98,9 +97,6 @@ const step = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err
     }
     return left
   })
-
-/** Whether the operations of a failed transaction are to be tried one by one. */
-const isolates = (error: unknown): error is Guilt | InboxFull => isGuilt(error) || error instanceof InboxFull
 
 /** One operation in a transaction of its own, rejected when it fails even so. */
 const single = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
@@ -119,15 +115,7 @@ const single = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
         const verdict = { _tag: "Rejected" as const, processor: setup.application.name, error: blame(guilt) }
         return rounds(setup, batch, { taken, room: 1, decide: () => Effect.succeed(verdict) })
       })
-    const result = yield* Effect.either(Effect.catchIf(tried, isGuilt, rejected))
-    if (result._tag === "Right") return yield* reported(result.right, others, report)
-    const error = result.left
-    if (!(error instanceof InboxFull)) return yield* Effect.fail(error)
-    yield* report(
-      left.rest.slice(0, 1).map(({ id }) => ({ _tag: "Refused", id, error })),
-      undefined
-    )
-    return { ...left, rest: others }
+    return yield* reported(yield* Effect.catchIf(tried, isGuilt, rejected), others, report)
   })
 
 /** Hands on what a transaction decided; gives what is left. */

@@ -1,6 +1,5 @@
 /** Taking operations in: decode and check outside any transaction, then store or process in one. */
 import type { SqlClient } from "@effect/sql/SqlClient"
-import type { SqlError } from "@effect/sql/SqlError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -14,10 +13,11 @@ import type * as Event from "../../pipeline/Event.ts"
 import * as Outcome from "../../pipeline/Outcome.ts"
 import * as Inbox from "../../store/Inbox.ts"
 import * as Transaction from "../../store/Transaction.ts"
-import { InboxFull, type InsideTransaction, type Invalid } from "../Errors.ts"
+import type { InboxFull, InsideTransaction, Invalid } from "../Errors.ts"
 import type { From, Received, StreamController } from "../StreamController.ts"
 import type { Refused, Setup } from "./setup.ts"
 import * as Candidates from "./candidates.ts"
+import * as Gate from "./gate.ts"
 import { turn } from "./turn.ts"
 import type { Verifier } from "./verifier.ts"
 import type { Work } from "./work.ts"
@@ -30,6 +30,9 @@ type Guarded<R> = <B, Err>(
 
 /** What is said of one of many operations. */
 export type Answer<E> = Outcome.Outcome<E> | Invalid | InboxFull
+
+/** What is said of one of many operations that are only to be stored. */
+export type Stored<E> = Received<E> | Invalid | InboxFull
 
 type Intake<A, E> = Pick<StreamController<A, E>, "receive" | "receiveAll" | "process" | "processAll">
 
@@ -53,12 +56,12 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
   const receiveAll = (raws: ReadonlyArray<Operation.Raw>, from?: From) =>
     Effect.gen(function* () {
       const checked = yield* check(raws, from)
-      const known = yield* Transaction.run(store(setup, valid(checked)), { busyLimit: setup.busyLimit })
+      const stored = yield* Transaction.run(store(setup, valid(checked)), { busyLimit: setup.busyLimit })
       yield* work.signal
       return checked.map(
         Either.match({
-          onLeft: (invalid): Received | Invalid => invalid,
-          onRight: ({ id }): Received => received(id, known.get(id))
+          onLeft: (invalid): Stored<E> => invalid,
+          onRight: ({ id }): Stored<E> => stored.get(id) ?? { _tag: "Queued", id }
         })
       )
     })
@@ -68,16 +71,19 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
     Effect.gen(function* () {
       const events = valid(checked)
       let known: ReadonlyMap<Hash, Outcome.Where> = new Map()
+      let refused: ReadonlyMap<Hash, Outcome.Rejected<E>> = new Map()
       const source = Effect.map(Candidates.sort(events), (sorted) => {
+        const gate = Gate.check(setup, sorted.candidates)
         known = sorted.known
-        return { candidates: sorted.candidates, known: [], resumes: false, root: undefined }
+        refused = gate.refused
+        return { candidates: gate.passed, known: [], resumes: false, root: undefined }
       })
       const asked = new Set(events.map(({ id }) => id))
       const byId = asked.size === 0 ? new Map<Hash, Outcome.Outcome<E> | Refused>() : yield* work.process(source, asked)
       return checked.map(
         Either.match({
           onLeft: (invalid): Answer<E> => invalid,
-          onRight: ({ id }) => answer(byId, known, id)
+          onRight: ({ id }) => refused.get(id) ?? answer(byId, known, id)
         })
       )
     })
@@ -100,7 +106,9 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
 
   return {
     receive: (raw, from) =>
-      Effect.flatMap(guarded("receive", receiveAll([raw], from)), ([one]) => only<Received, Invalid>(one)),
+      Effect.flatMap(guarded("receive", receiveAll([raw], from)), ([one]) =>
+        only<Received<E>, Invalid | InboxFull>(one)
+      ),
     receiveAll: (raws, from) => guarded("receiveAll", receiveAll(raws, from)),
     process: (raw, from) =>
       Effect.flatMap(guarded("process", Effect.flatMap(check([raw], from), processSome)), ([one]) =>
@@ -117,9 +125,6 @@ type Checked<X extends Extensions.Fields> = Either.Either<Event.Event<X>, Invali
 const valid = <A, E>(checked: ReadonlyArray<Either.Either<A, E>>): ReadonlyArray<A> =>
   checked.flatMap((one) => (one._tag === "Right" ? [one.right] : []))
 
-const received = (id: Hash, where: Outcome.Where | undefined): Received =>
-  where === undefined ? { _tag: "Queued", id } : Outcome.known(id, where)
-
 /** One operation was asked about, so there is one answer: a refusal is the call's failure. */
 const only = <A extends { readonly _tag: string }, Err extends Error>(
   answer: A | Err | undefined
@@ -130,7 +135,7 @@ const only = <A extends { readonly _tag: string }, Err extends Error>(
       ? Effect.fail(answer)
       : Effect.succeed(answer)
 
-/** The newest outcome of an operation; one that was given twice is answered as known the second time. */
+/** The newest outcome of an operation; one that was given twice is answered as known the second time, if it was taken in. */
 const answer = <E>(
   outcomes: Map<Hash, Outcome.Outcome<E> | Refused>,
   known: ReadonlyMap<Hash, Outcome.Where>,
@@ -139,7 +144,7 @@ const answer = <E>(
   const outcome = outcomes.get(id)
   if (outcome === undefined) return Outcome.known(id, known.get(id) ?? "queued")
   if (outcome._tag === "Refused") return outcome.error
-  outcomes.set(id, Outcome.known(id, where(outcome)))
+  if (!Outcome.isRefused(outcome)) outcomes.set(id, Outcome.known(id, where(outcome)))
   return outcome
 }
 
@@ -156,14 +161,7 @@ const where = <E>(outcome: Outcome.Outcome<E>): Outcome.Where => {
   }
 }
 
-const room = (
-  candidates: ReadonlyArray<Candidates.Candidate<Extensions.Fields>>,
-  capacity: number
-): Effect.Effect<void, SqlError | InboxFull, SqlClient> =>
-  Effect.flatMap(Inbox.hasRoom(candidates.length, capacity), (fits) =>
-    fits ? Effect.void : new InboxFull({ capacity })
-  )
-
+/** Queues what is new, may come in and has room; gives the answers to all the others. */
 const store = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>,
   events: ReadonlyArray<Event.Event<X>>
@@ -171,9 +169,14 @@ const store = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   Effect.gen(function* () {
     const batch = yield* Batch.open(setup)
     const { candidates, known } = yield* Candidates.sort(yield* batch.admit(events))
-    const fresh = candidates.filter(({ entry }) => entry === undefined)
-    yield* room(fresh, setup.capacity)
-    yield* Inbox.put(fresh.map(Candidates.incoming))
-    const queued = candidates.filter(({ entry }) => entry !== undefined)
-    return new Map<Hash, Outcome.Where>([...known, ...queued.map(({ event }) => [event.id, "queued"] as const)])
+    const { passed, refused } = Gate.check(setup, candidates)
+    const fresh = passed.filter(({ entry }) => entry === undefined)
+    const full = yield* Gate.full(fresh, setup)
+    yield* Inbox.put(fresh.filter(({ event }) => !full.has(event.id)).map(Candidates.incoming))
+    const answers = new Map<Hash, Stored<E>>([...refused, ...full])
+    for (const [id, where] of known) answers.set(id, Outcome.known(id, where))
+    for (const { entry, event } of passed) {
+      if (entry !== undefined) answers.set(event.id, Outcome.known(event.id, "queued"))
+    }
+    return answers
   })

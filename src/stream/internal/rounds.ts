@@ -12,11 +12,10 @@ import type * as Event from "../../pipeline/Event.ts"
 import type * as Outcome from "../../pipeline/Outcome.ts"
 import type * as Transaction from "../../store/Transaction.ts"
 import * as Waiting from "../../store/Waiting.ts"
-import type { InboxFull } from "../Errors.ts"
 import type * as Candidates from "./candidates.ts"
 import * as Frames from "./frames.ts"
 import * as Settle from "./settle.ts"
-import type { Setup, Taken } from "./setup.ts"
+import type { Refused, Setup, Taken } from "./setup.ts"
 
 /** How much a transaction takes on, and how. */
 export interface Task<X extends Extensions.Fields, E, R> {
@@ -30,7 +29,7 @@ export interface Task<X extends Extensions.Fields, E, R> {
 
 /** What the rounds of a transaction leave. */
 export interface Decided<X extends Extensions.Fields, E> {
-  readonly outcomes: ReadonlyArray<Outcome.Outcome<E>>
+  readonly outcomes: ReadonlyArray<Outcome.Outcome<E> | Refused>
   /** What was taken on and not decided. */
   readonly rest: ReadonlyArray<Candidates.Candidate<X>>
   /** What its wake-ups are noted under. */
@@ -45,9 +44,9 @@ export const rounds = <X extends Extensions.Fields, Out extends Event.Event, A, 
   setup: Setup<X, Out, A, E, R>,
   batch: Batch.Batch<Event.Event<X>, E, R>,
   task: Task<X, E, R>
-): Effect.Effect<Decided<X, E>, SqlError | InboxFull, SqlClient | Transaction.Transaction | R> =>
+): Effect.Effect<Decided<X, E>, SqlError, SqlClient | Transaction.Transaction | R> =>
   Effect.gen(function* () {
-    const outcomes: Array<Outcome.Outcome<E>> = []
+    const outcomes: Array<Outcome.Outcome<E> | Refused> = []
     const frames = Frames.make(task.taken, task.room)
     const preload = (candidates: ReadonlyArray<Candidates.Candidate<X>>) =>
       batch.preload(candidates.map(({ event }) => event))

@@ -21,8 +21,10 @@ import * as Operations from "../../store/Operations.ts"
 import type { Transaction } from "../../store/Transaction.ts"
 import * as Waiting from "../../store/Waiting.ts"
 import * as Wakes from "../../store/Wakes.ts"
-import { InboxFull } from "../Errors.ts"
+import type { InboxFull } from "../Errors.ts"
 import * as Candidates from "./candidates.ts"
+import * as Gate from "./gate.ts"
+import type { Refused } from "./setup.ts"
 
 /** An operation and what became of it. */
 export interface Decision<X extends Extensions.Fields, E> {
@@ -31,15 +33,13 @@ export interface Decision<X extends Extensions.Fields, E> {
 }
 
 /** What is decided about operations that were not accepted. */
-export interface Rules<E> {
+export interface Rules<E> extends Gate.Capacity {
   readonly policy: (error: E | Rejection.BuiltIn) => Policy.Policy
-  /** Operations that the inbox holds at the most. */
-  readonly capacity: number
 }
 
 /** What a round leaves. */
 export interface Settled<E> {
-  readonly outcomes: ReadonlyArray<Outcome.Outcome<E>>
+  readonly outcomes: ReadonlyArray<Outcome.Outcome<E> | Refused>
   /** Those that nobody needs any more: whoever waits for them is met. */
   readonly pruned: ReadonlyArray<Hash>
 }
@@ -61,20 +61,23 @@ export const settle = <X extends Extensions.Fields, E>(
   batch: InBatch,
   waking: Hash | undefined,
   rules: Rules<E>
-): Effect.Effect<Settled<E>, SqlError | InboxFull, SqlClient | Transaction> =>
+): Effect.Effect<Settled<E>, SqlError, SqlClient | Transaction> =>
   Effect.gen(function* () {
-    const outcomes: Array<Outcome.Outcome<E>> = []
+    const outcomes: Array<Outcome.Outcome<E> | Refused> = []
     const waiting: Array<Waiting.Waits> = []
     const pruned: Array<Hash> = []
     const { gone, waits } = yield* unmet(round, batch, waking)
-    yield* keep(round, rules)
+    const full = yield* keep(round, waits, rules)
     for (const decision of round) {
       const { candidate, decided } = decision
       const { id } = candidate.event
-      if (decided._tag === "Accepted") outcomes.push(Outcome.accepted(id, decided.position))
+      const error = full.get(id)
+      if (error !== undefined) outcomes.push({ _tag: "Refused", id, error })
+      else if (decided._tag === "Accepted") outcomes.push(Outcome.accepted(id, decided.position))
       else if (decided._tag === "Rejected") {
-        outcomes.push(yield* reject(candidate, decided, rules))
-        if (isPruned(rules.policy(decided.error))) pruned.push(id)
+        const rejected = yield* reject(candidate, decided, rules)
+        outcomes.push(rejected)
+        if (!Outcome.isRefused(rejected) && isPruned(rules.policy(decided.error))) pruned.push(id)
       } else {
         const until = waits.get(decision) ?? []
         if (until.length === 0) outcomes.push(yield* reject(candidate, stuck(decided), rules))
@@ -90,17 +93,19 @@ export const settle = <X extends Extensions.Fields, E>(
     return { outcomes, pruned }
   })
 
-/** New operations that were not accepted go into the inbox, accepted ones leave it, and what was woken waits no more. */
+/**
+ * New operations that were not accepted go into the inbox, accepted ones leave it, and what was woken waits no more. Gives
+ * those that had no room.
+ */
 const keep = <X extends Extensions.Fields, E>(
   round: ReadonlyArray<Decision<X, E>>,
+  waits: Waits<X, E>,
   rules: Rules<E>
-): Effect.Effect<void, SqlError | InboxFull, SqlClient | Transaction> =>
+): Effect.Effect<ReadonlyMap<Hash, InboxFull>, SqlError, SqlClient | Transaction> =>
   Effect.gen(function* () {
-    const staying = round.filter((one) => stays(one, rules))
-    if (staying.length > 0 && !(yield* Inbox.hasRoom(staying.length, rules.capacity))) {
-      return yield* new InboxFull({ capacity: rules.capacity })
-    }
-    yield* Inbox.put(staying.map(({ candidate }) => Candidates.incoming(candidate)))
+    const staying = round.flatMap((one) => (stays(one, waits.get(one), rules) ? [one.candidate] : []))
+    const full = yield* Gate.full(staying, rules)
+    yield* Inbox.put(staying.filter(({ event }) => !full.has(event.id)).map(Candidates.incoming))
     const entries = (which: (decision: Decision<X, E>) => boolean) =>
       round.flatMap((decision) => {
         const { entry } = decision.candidate
@@ -111,9 +116,10 @@ const keep = <X extends Extensions.Fields, E>(
     yield* Waiting.forget(
       entries(({ candidate, decided }) => candidate.woken !== undefined && decided._tag !== "Accepted")
     )
+    return full
   })
 
-/** Writes a rejection and what the policy makes of it; the operation is in the inbox unless it is to be discarded. */
+/** Writes a rejection and what the policy makes of it; the operation is in the inbox unless it is not to be kept. */
 const reject = <X extends Extensions.Fields, E>(
   candidate: Candidates.Candidate<X>,
   rejected: { readonly processor: string; readonly error: E | Rejection.BuiltIn },
@@ -123,7 +129,9 @@ const reject = <X extends Extensions.Fields, E>(
     const { id } = candidate.event
     const { error, processor } = rejected
     const attempts = candidate.attempts + 1
-    const chosen = policy(error)
+    const said = policy(error)
+    if (said._tag === "Refuse" && candidate.entry === undefined) return Outcome.refused<E>(id, processor, error)
+    const chosen = Policy.stored(said)
     const now = yield* Clock.currentTimeMillis
     const outcome = (next: Outcome.Next): Outcome.Rejected<E> => ({
       _tag: "Rejected",
@@ -146,7 +154,13 @@ const reject = <X extends Extensions.Fields, E>(
 
 // internal
 
-const isPruned = (policy: Policy.Policy): boolean => policy._tag === "Discard" && policy.as === "pruned"
+const isPruned = (policy: Policy.Policy): boolean => {
+  const stored = Policy.stored(policy)
+  return stored._tag === "Discard" && stored.as === "pruned"
+}
+
+/** What each of the deferred ones still waits for. */
+type Waits<X extends Extensions.Fields, E> = ReadonlyMap<Decision<X, E>, ReadonlyArray<Hash>>
 
 /**
  * What each of the deferred ones still waits for, and what of that is `gone`: was pruned. Nobody waits for those, but where they
@@ -156,11 +170,7 @@ const unmet = <X extends Extensions.Fields, E>(
   round: ReadonlyArray<Decision<X, E>>,
   batch: InBatch,
   waking: Hash | undefined
-): Effect.Effect<
-  { readonly waits: ReadonlyMap<Decision<X, E>, ReadonlyArray<Hash>>; readonly gone: ReadonlyArray<Hash> },
-  SqlError,
-  SqlClient
-> =>
+): Effect.Effect<{ readonly waits: Waits<X, E>; readonly gone: ReadonlyArray<Hash> }, SqlError, SqlClient> =>
   Effect.gen(function* () {
     const waits = new Map<Decision<X, E>, ReadonlyArray<Hash>>()
     const wanted = new Set<Hash>()
@@ -182,14 +192,16 @@ const unmet = <X extends Extensions.Fields, E>(
     return { waits, gone: fresh ? gone : [] }
   })
 
-/** Whether a new operation needs a row in the inbox: it was not accepted, and is not to be forgotten. */
+/** Whether a new operation needs a row in the inbox: it was not accepted, and is to be kept. */
 const stays = <X extends Extensions.Fields, E>(
   { candidate, decided }: Decision<X, E>,
+  until: ReadonlyArray<Hash> | undefined,
   { policy }: Rules<E>
 ): boolean => {
-  if (candidate.entry !== undefined) return false
-  if (decided._tag === "Rejected") return policy(decided.error)._tag !== "Discard"
-  return decided._tag !== "Accepted"
+  if (candidate.entry !== undefined || decided._tag === "Accepted") return false
+  if (until !== undefined && until.length > 0) return true
+  const { _tag } = policy(decided._tag === "Rejected" ? decided.error : stuck(decided).error)
+  return _tag !== "Discard" && _tag !== "Refuse"
 }
 
 const stuck = (deferred: { readonly processor: string; readonly until: ReadonlyArray<Hash> }) => ({

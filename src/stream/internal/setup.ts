@@ -15,16 +15,16 @@ import * as Consumers from "../../store/Consumers.ts"
 import type { Transaction } from "../../store/Transaction.ts"
 import type { InboxFull } from "../Errors.ts"
 import type * as Candidates from "./candidates.ts"
+import type { Capacity } from "./gate.ts"
 
 /** Everything that processing needs to know. */
 export interface Setup<X extends Extensions.Fields, Out extends Event.Event, A, E, R>
-  extends Batch.Definition<Event.Event<X>, Out, A, E, R> {
+  extends Batch.Definition<Event.Event<X>, Out, A, E, R>,
+    Capacity {
   readonly codec: Extensions.Codec<X>
   readonly policy: (error: E | Rejection.BuiltIn) => Policy.Policy
   /** Operations to a transaction; as many that they wake may come on top, and never less than 100. */
   readonly batchSize: number
-  /** Operations that the inbox holds at the most. */
-  readonly capacity: number
   readonly busyLimit: Duration.Duration
 }
 

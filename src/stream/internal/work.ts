@@ -12,7 +12,8 @@ import * as Schedule from "effect/Schedule"
 import type * as Extensions from "../../core/Extensions.ts"
 import type { Hash } from "../../core/Hash.ts"
 import type * as Event from "../../pipeline/Event.ts"
-import type * as Outcome from "../../pipeline/Outcome.ts"
+import * as Outcome from "../../pipeline/Outcome.ts"
+import * as Policy from "../../pipeline/Policy.ts"
 import * as Inbox from "../../store/Inbox.ts"
 import * as Transaction from "../../store/Transaction.ts"
 import { attempt, type Report } from "./attempt.ts"
@@ -72,7 +73,7 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
             noted.root = root
             noted.pending ||= isSkipped(outcome)
             note(outcome)
-            if (outcome._tag !== "Refused" && outcome._tag !== "Known") outcomes.push(outcome)
+            if (isNews(outcome)) outcomes.push(outcome)
           }
           yield* options.announce(outcomes)
           return noted
@@ -153,8 +154,7 @@ const skipped = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   outcome: Outcome.Outcome<E> | Refused,
   root: number | undefined
 ): Effect.Effect<Skipped<E>, SqlError, SqlClient | R> => {
-  const skips =
-    outcome._tag === "Rejected" && outcome.next._tag === "Held" && setup.policy(outcome.error)._tag === "Skip"
+  const skips = outcome._tag === "Rejected" && outcome.next._tag === "Held" && isSkip(setup.policy(outcome.error))
   const asItIs: Skipped<E> = { outcome, root }
   if (!skips) return Effect.succeed(asItIs)
   return skip(setup, outcome.id, root).pipe(
@@ -165,6 +165,12 @@ const skipped = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
     Effect.catchTags({ CannotSkip: () => Effect.succeed(asItIs), NotInInbox: () => Effect.succeed(asItIs) })
   )
 }
+
+const isSkip = (policy: Policy.Policy) => Policy.stored(policy)._tag === "Skip"
+
+/** Whoever sends what is refused does not push the news of the others out of the stream of outcomes. */
+const isNews = <E>(outcome: Outcome.Outcome<E> | Refused): outcome is Outcome.Outcome<E> =>
+  outcome._tag !== "Refused" && outcome._tag !== "Known" && !Outcome.isRefused(outcome)
 
 const isAccepted = <E>(outcome: Outcome.Outcome<E> | Refused): boolean =>
   outcome._tag === "Accepted" || isSkipped(outcome)
