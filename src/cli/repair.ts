@@ -1,16 +1,17 @@
 /** Verbs about operations that were not accepted: `replay`, `skip`, `discard`. */
 import * as Effect from "effect/Effect"
+import * as Crypto from "../core/Crypto.ts"
 import type { Counts } from "../stream/StreamController.ts"
 import * as Database from "./Database.ts"
+import * as Filter from "./Filter.ts"
 import * as Id from "./Id.ts"
 import * as Output from "./Output.ts"
 import { Incomplete } from "./Problem.ts"
 
-/** `replay`. */
-export const replay = ({ db }: { readonly db: string }) =>
+/** `replay [--topic T] [--author A]`. */
+export const replay = (options: Filter.Options & { readonly db: string }) =>
   Effect.gen(function* () {
-    // Opening does it: to ask for it again would count every attempt twice.
-    const counts = yield* Database.work(db, false, (_, replayed) => Effect.succeed(replayed))
+    const counts = yield* replayed(options.db, yield* Filter.which(options))
     const { accepted, rejected, waiting } = counts
     const total = accepted + rejected + waiting
     yield* Output.result(
@@ -22,7 +23,7 @@ export const replay = ({ db }: { readonly db: string }) =>
         message: `${Output.count(rejected, "operation")} rejected again. \`applecart rejected\` says why.`
       })
     }
-  })
+  }).pipe(Effect.provide(Crypto.layer))
 
 /** `skip ID`. */
 export const skip = (options: { readonly db: string; readonly id: string }) =>
@@ -59,6 +60,12 @@ export const discard = (options: { readonly db: string; readonly id: string; rea
   })
 
 // internal
+
+/** Opening replays everything: to ask for it again would count every attempt twice. To replay less, it must not do so. */
+const replayed = (db: string, which: Filter.Which) =>
+  which.topic === undefined && which.author === undefined
+    ? Database.work(db, false, (_, replayed) => Effect.succeed(replayed))
+    : Database.work(db, false, (controller) => controller.replay(which), false)
 
 /** What a decision about one operation set free. */
 const others = (counts: Counts): string =>

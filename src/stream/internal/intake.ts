@@ -68,11 +68,18 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
     Effect.gen(function* () {
       const events = valid(checked)
       let known: ReadonlyMap<Hash, Outcome.Where> = new Map()
-      const source = Effect.map(Candidates.sort(events), (sorted) => {
+      let committed = false
+      const sorting = Effect.zipLeft(
+        Candidates.sort(events),
+        Transaction.afterCommit(Effect.sync(() => void (committed = true)))
+      )
+      const source = Effect.map(sorting, (sorted) => {
         known = sorted.known
         return sorted.candidates
       })
       const outcomes = events.length === 0 ? [] : yield* work.process(source)
+      // Where a guilty operation undid that transaction, only the candidates were tried again; what was learnt from the others is not lost.
+      if (!committed && known.size > 0) yield* Transaction.run(sorting, { busyLimit: setup.busyLimit })
       const byId = new Map(outcomes.map((outcome) => [outcome.id, outcome]))
       return checked.map(
         Either.match({

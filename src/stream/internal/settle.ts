@@ -18,6 +18,7 @@ import * as Rejection from "../../pipeline/Rejection.ts"
 import * as Decisions from "../../store/Decisions.ts"
 import * as Inbox from "../../store/Inbox.ts"
 import * as Operations from "../../store/Operations.ts"
+import * as Topics from "../../store/Topics.ts"
 import type { Transaction } from "../../store/Transaction.ts"
 import * as Waiting from "../../store/Waiting.ts"
 import { InboxFull } from "../Errors.ts"
@@ -102,6 +103,7 @@ const reject = <X extends Extensions.Fields, E>(
     if (chosen._tag === "Discard") {
       yield* Inbox.take(candidate.entry === undefined ? [] : [candidate.entry])
       if (chosen.as === "pruned") {
+        yield* Topics.learn([Candidates.told(candidate.event)])
         yield* Decisions.pruned([id], now)
         yield* Waiting.meetAll([id])
       } else yield* Decisions.record(id, "discarded", Rejection.encode(error), now)

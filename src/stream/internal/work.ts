@@ -13,6 +13,7 @@ import type * as Extensions from "../../core/Extensions.ts"
 import type { Hash } from "../../core/Hash.ts"
 import type * as Event from "../../pipeline/Event.ts"
 import type * as Outcome from "../../pipeline/Outcome.ts"
+import type * as Filter from "../../store/Filter.ts"
 import * as Inbox from "../../store/Inbox.ts"
 import * as Transaction from "../../store/Transaction.ts"
 import { attempt } from "./attempt.ts"
@@ -39,7 +40,8 @@ export interface Work<X extends Extensions.Fields, E, R> {
   readonly signal: Effect.Effect<void>
   readonly drain: Effect.Effect<Counts, SqlError, SqlClient | R>
   readonly run: Effect.Effect<never, never, SqlClient | R>
-  readonly replay: Effect.Effect<Counts, SqlError, SqlClient | R>
+  /** Queues what is waiting or rejected, all of it or what fits the filter, and drains. */
+  readonly replay: (filter: Filter.Filter | undefined) => Effect.Effect<Counts, SqlError, SqlClient | R>
 }
 
 export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
@@ -71,10 +73,10 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
       }
     })
 
-    const replay = Effect.gen(function* () {
-      yield* Transaction.run(Inbox.requeue, { busyLimit: setup.busyLimit })
-      return yield* drain
-    })
+    const replay = (filter: Filter.Filter | undefined) => {
+      const requeue = filter === undefined ? Effect.asVoid(Inbox.requeue) : Inbox.requeueOnly(filter)
+      return Effect.zipRight(Transaction.run(requeue, { busyLimit: setup.busyLimit }), drain)
+    }
 
     /** Until something is queued here, an attempt is due, or another process may have queued something. */
     const idle = Effect.gen(function* () {
