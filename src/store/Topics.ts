@@ -62,7 +62,7 @@ const updateClaims = statement(
    FROM (SELECT unhex(substr(value, 1, 64)) AS id, unhex(substr(value, 66)) AS topic FROM json_each(?)) AS c
    WHERE i.id = c.id AND (i.topic IS NULL OR i.topic <> c.topic AND (
      ${isRejectedForIt} OR c.topic = (SELECT t.hash FROM applecart_topics AS t WHERE t.log_id = i.log_id)))
-   RETURNING i.id, i.status`
+   RETURNING id, status`
 )
 
 /**
