@@ -71,7 +71,7 @@ export type Published = Publishing.Published
 /** Which operations are meant. Everything that is said must hold; nothing said means all. */
 export type Which = Pick<Filter.Options, "topic" | "author">
 
-/** How many operations of a drain or replay came to which end. */
+/** What a drain or replay did, and what it leaves in the inbox. */
 export type Counts = Work.Counts
 
 /** A stream controller for messages of type `Message`, whose operations can be rejected with `E`. */
@@ -109,7 +109,7 @@ export interface StreamController<in Message, out E> {
   readonly run: Effect.Effect<never, InsideTransaction>
   /**
    * Queues what is waiting or rejected, and drains: everything, or only what is of a topic, of an author, or of both. What
-   * that wakes is processed too, whatever it is of.
+   * that wakes is processed too, whatever it is of. Counts as waiting and rejected what is left of what was asked for.
    */
   readonly replay: (which?: Which) => Effect.Effect<Counts, Failure>
   /** Lets only the header of an operation into its log, so that the log goes on; recorded. Gives its position. */
@@ -222,7 +222,11 @@ export const make = <Out extends Placed, A, E, R, E2, R2, X extends Extensions.F
       drain: guarded("drain", work.drain),
       run: guarded("run", work.run),
       replay: (which) => guarded("replay", work.replay(which === undefined ? undefined : Filter.make(crypto, which))),
-      skip: (id) => guarded("skip", Skip.skip(setup, id)),
+      skip: (id) =>
+        guarded(
+          "skip",
+          Effect.map(Skip.skip(setup, id), ({ position }) => position)
+        ),
       discard: (id, why) => guarded("discard", Skip.discard(setup, id, why)),
       outcomes: Stream.fromPubSub(outcomes),
       status: provide(Status.status)

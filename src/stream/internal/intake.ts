@@ -75,12 +75,13 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
       )
       const source = Effect.map(sorting, (sorted) => {
         known = sorted.known
-        return sorted.candidates
+        return { candidates: sorted.candidates, known: [], resumes: false, root: undefined }
       })
-      const outcomes = events.length === 0 ? [] : yield* work.process(source)
-      // Where a guilty operation undid that transaction, only the candidates were tried again; what was learnt from the others is not lost.
+      const asked = new Set(events.map(({ id }) => id))
+      const byId = asked.size === 0 ? new Map<Hash, Outcome.Outcome<E> | Refused>() : yield* work.process(source, asked)
+      // Where a guilty operation undid that transaction, only the candidates were tried again; what was learnt from the others
+      // is not lost.
       if (!committed && known.size > 0) yield* Transaction.run(sorting, { busyLimit: setup.busyLimit })
-      const byId = new Map(outcomes.map((outcome) => [outcome.id, outcome]))
       return checked.map(
         Either.match({
           onLeft: (invalid): Answer<E> => invalid,
