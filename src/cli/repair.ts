@@ -11,11 +11,14 @@ import { Incomplete } from "./Problem.ts"
 /** `replay [--topic T] [--author A]`. */
 export const replay = (options: Filter.Options & { readonly db: string }) =>
   Effect.gen(function* () {
-    const counts = yield* replayed(options.db, yield* Filter.which(options))
+    const which = yield* Filter.which(options)
+    const counts = yield* isAll(which) ? replayAll(options.db) : replayOnly(options.db, which)
     const { accepted, rejected, waiting } = counts
-    const total = accepted + rejected + waiting
+    const meant = isAll(which) ? "" : " of that"
     yield* Output.result(
-      total === 0 ? "There was nothing to replay." : `Replayed ${Output.count(total, "operation")}.\n${after(counts)}`,
+      accepted + rejected + waiting === 0
+        ? `Nothing${meant} is waiting or rejected.`
+        : `Replayed what was waiting or rejected${meant}.\n${after(counts)}`,
       { accepted, waiting, rejected }
     )
     if (rejected > 0) {
@@ -61,18 +64,20 @@ export const discard = (options: { readonly db: string; readonly id: string; rea
 
 // internal
 
-/** Opening replays everything: to ask for it again would count every attempt twice. To replay less, it must not do so. */
-const replayed = (db: string, which: Filter.Which) =>
-  which.topic === undefined && which.author === undefined
-    ? Database.work(db, false, (_, replayed) => Effect.succeed(replayed))
-    : Database.work(db, false, (controller) => controller.replay(which), false)
+const isAll = (which: Filter.Which) => which.topic === undefined && which.author === undefined
 
-/** What a decision about one operation set free. */
-const others = (counts: Counts): string =>
-  counts.accepted + counts.waiting + counts.rejected === 0
-    ? ""
-    : `\nWhat waited for it was processed:\n${after(counts)}`
+/** Opening does it: to ask for it again would count every attempt twice. */
+const replayAll = (db: string) => Database.work(db, false, (_, replayed) => Effect.succeed(replayed))
 
+/** So to replay less, opening must not do it. */
+const replayOnly = (db: string, which: Filter.Which) =>
+  Database.work(db, false, (controller) => controller.replay(which), false)
+
+/** What a decision about one operation set free. What waits for something else, or was rejected before, is not told of. */
+const others = ({ accepted }: Counts): string =>
+  accepted === 0 ? "" : `\nAccepted since then: ${Output.count(accepted, "operation")}.`
+
+/** What was accepted, and what is left in the inbox. */
 const after = ({ accepted, rejected, waiting }: Counts): string =>
   Output.table(
     [

@@ -157,7 +157,7 @@ it.layer(live)((it) => {
       const mine = yield* run(["replay", "--db", db, "--author", author, "--json"])
       assert.deepStrictEqual(last(mine), { accepted: 0, waiting: 1, rejected: 2 })
       const nobody = yield* run(["replay", "--db", db, "--author", "0".repeat(64)])
-      assert.deepStrictEqual([nobody.code, nobody.out], [0, "There was nothing to replay.\n"])
+      assert.deepStrictEqual([nobody.code, nobody.out], [0, "Nothing of that is waiting or rejected.\n"])
       for (const [list, count] of [
         ["log", 0],
         ["waiting", 1],
