@@ -35,6 +35,8 @@ export * as Verdict from "./core/Verdict.ts"
 /** The public key of an author. */
 export * as VerifyingKey from "./core/VerifyingKey.ts"
 
+/** Which operations are meant: by topic, author, log. */
+export * as Filter from "./store/Filter.ts"
 /** Evidence of forks. */
 export * as Forks from "./store/Forks.ts"
 /** Read-only lists of what is where. */
@@ -75,6 +77,8 @@ export * as Rejection from "./pipeline/Rejection.ts"
 export * as Limits from "./processors/Limits.ts"
 /** Checks the place of an operation in its log. */
 export * as LogIntegrity from "./processors/LogIntegrity.ts"
+/** Keeps logs with their topics, and lists those. */
+export * as Topics from "./processors/Topics.ts"
 
 /** What the stream controller answers besides outcomes. */
 export * as Errors from "./stream/Errors.ts"

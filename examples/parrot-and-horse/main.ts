@@ -144,7 +144,7 @@ const six = (cast: Cast, mail: { readonly orchard: string; readonly gifts: strin
     yield* say("", "Then the mail about the 5 arrives, and what was rejected is replayed.")
     yield* Peer.receive(mail.orchard)
     yield* check("the 5 are processed", yield* drain, { accepted: 1, waiting: 0, rejected: 0 })
-    yield* check("the gift is replayed", yield* replay, { accepted: 1, waiting: 0, rejected: 0 })
+    yield* check("the gift is replayed", yield* replay(), { accepted: 1, waiting: 0, rejected: 0 })
     yield* checkBook(cast, cast.parrot, { Parrot: 12, Horse: 3 })
   }).pipe(Peer.run(cast.parrot))
 

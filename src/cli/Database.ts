@@ -67,12 +67,14 @@ export type WorkError = LookError | StreamController.OpenError | StreamControlle
  * to make the database if there is none.
  *
  * Whoever opens a database replays what was not accepted. That is done first, so that every operation has its answer when
- * the verb begins, also if the verb fails then; `use` is told what came of it.
+ * the verb begins, also if the verb fails then; `use` is told what came of it. Without `replayOnStart` only what is queued
+ * is processed first.
  */
 export const work = <A, E, R>(
   file: string,
   create: boolean,
-  use: (controller: Controller, replayed: StreamController.Counts) => Effect.Effect<A, E, R>
+  use: (controller: Controller, replayed: StreamController.Counts) => Effect.Effect<A, E, R>,
+  replayOnStart = true
 ): Effect.Effect<A, E | WorkError, Exclude<Exclude<R, SqlClient.SqlClient>, Scope.Scope> | FileSystem.FileSystem> =>
   Effect.gen(function* () {
     yield* create ? mayBecome(file) : mustExist(file)
@@ -83,7 +85,8 @@ export const work = <A, E, R>(
     return yield* Effect.gen(function* () {
       const controller = yield* StreamController.make({
         pipeline: Pipeline.make(LogIntegrity.processor),
-        application: Application.none
+        application: Application.none,
+        replayOnStart
       })
       return yield* use(controller, yield* controller.drain)
     }).pipe(Effect.provideService(SqlClient.SqlClient, client))

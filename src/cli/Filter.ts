@@ -1,9 +1,9 @@
 /** Which operations a verb is about: `--topic T`, `--author A`. */
 import * as Effect from "effect/Effect"
 import * as Crypto from "../core/Crypto.ts"
-import type { LogId } from "../core/LogId.ts"
 import * as Topic from "../core/Topic.ts"
 import * as VerifyingKey from "../core/VerifyingKey.ts"
+import * as Filter from "../store/Filter.ts"
 import { UsageError } from "./UsageError.ts"
 
 /** As given on the command line. */
@@ -12,14 +12,14 @@ export interface Options {
   readonly author: string | undefined
 }
 
-/** As the store takes it. */
-export interface Filter {
-  readonly logId: LogId | undefined
+/** What the options mean. */
+export interface Which {
+  readonly topic: Topic.Topic | undefined
   readonly author: VerifyingKey.VerifyingKey | undefined
 }
 
 /** Reads the options: a topic is 64 hex characters or a name, an author a verifying key. */
-export const make = ({ author, topic }: Options): Effect.Effect<Filter, UsageError, Crypto.Crypto> =>
+export const which = ({ author, topic }: Options): Effect.Effect<Which, UsageError, Crypto.Crypto> =>
   Effect.gen(function* () {
     const crypto = yield* Crypto.Crypto
     const key = author?.toLowerCase()
@@ -28,5 +28,9 @@ export const make = ({ author, topic }: Options): Effect.Effect<Filter, UsageErr
         message: `--author takes a verifying key, 64 hex characters; this is "${author}".`
       })
     }
-    return { logId: topic === undefined ? undefined : Topic.logId(crypto, Topic.named(crypto, topic)), author: key }
+    return { topic: topic === undefined ? undefined : Topic.named(crypto, topic), author: key }
   })
+
+/** {@link which}, as the store takes it. */
+export const make = (options: Options): Effect.Effect<Filter.Filter, UsageError, Crypto.Crypto> =>
+  Effect.flatMap(which(options), (meant) => Effect.map(Crypto.Crypto, (crypto) => Filter.make(crypto, meant)))

@@ -45,7 +45,7 @@ export const exportAll = (options: Filter.Options & { readonly db: string; reado
 type Append<E> = (bytes: Uint8Array) => Effect.Effect<void, E>
 
 /** A page at a time, and the next one only when that was taken. */
-const write = <E>(filter: Filter.Filter, append: Append<E>, total: { operations: number; bytes: number }) =>
+const write = <E>(filter: Operations.Filter, append: Append<E>, total: { operations: number; bytes: number }) =>
   Effect.gen(function* () {
     const progress = yield* Output.progress
     yield* Stream.runForEachChunk(Operations.stream(filter), (page) => {

@@ -1,4 +1,4 @@
-/** Verbs that only look: `status`, `log`, `waiting`, `rejected`. */
+/** Verbs that only look: `status`, `topics`, `log`, `waiting`, `rejected`. */
 import * as Effect from "effect/Effect"
 import * as Crypto from "../core/Crypto.ts"
 import type * as Hash from "../core/Hash.ts"
@@ -6,6 +6,7 @@ import * as VerifyingKey from "../core/VerifyingKey.ts"
 import * as Rejection from "../pipeline/Rejection.ts"
 import * as Inspect from "../store/Inspect.ts"
 import * as Status from "../store/Status.ts"
+import * as Topics from "../store/Topics.ts"
 import * as Database from "./Database.ts"
 import * as Filter from "./Filter.ts"
 import * as Output from "./Output.ts"
@@ -15,6 +16,13 @@ export const status = ({ db }: { readonly db: string }) =>
   Effect.gen(function* () {
     const found = yield* Database.look(db, Status.status)
     yield* Output.result(statusText(db, found), { ...found })
+  })
+
+/** `topics`. */
+export const topics = ({ db, limit }: { readonly db: string; readonly limit: number }) =>
+  Effect.gen(function* () {
+    const items = yield* Database.look(db, Topics.list({ limit }))
+    yield* Output.results(items, topicsText, (item) => ({ ...item }))
   })
 
 /** What the lists take. */
@@ -68,12 +76,27 @@ const statusText = (db: string, found: Status.Status): string => {
     ["rejected", found.rejected, found.rejected === 0 ? "" : "the reasons: applecart rejected"],
     ["discarded", found.discarded, ""],
     ["logs", found.logs, `by ${Output.count(found.authors, "author")}`],
-    ["topics", found.topics, "known by name"]
+    ["topics", found.topics, found.topics === 0 ? "" : "each of them: applecart topics"]
   ]
   if (found.skipped > 0) rows.push(["skipped", found.skipped, "of the accepted: header only"])
   if (found.forks > 0) rows.push(["forks", found.forks, "authors who signed two operations for one place"])
   return `${db}\n${Output.table(rows, "  ")}`
 }
+
+const topicsText = (items: ReadonlyArray<Topics.Listed>): string =>
+  items.length === 0
+    ? "No topic is known here. Files carry only log ids; a topic is learnt from what comes under it."
+    : Output.table([
+        ["topic", "logs", "operations", "queued", "waiting", "rejected"],
+        ...items.map(({ logs, operations, queued, rejected, topic, waiting }) => [
+          topic,
+          logs,
+          operations,
+          queued,
+          waiting,
+          rejected
+        ])
+      ])
 
 /** Enough characters to go on with: `show`, `skip` and `discard` take beginnings of ids. */
 const brief = (id: Hash.Hash) => id.slice(0, 16)

@@ -175,6 +175,10 @@ const status = Command.make("status", { db, json }, (options) =>
   Effect.flatMap(Effect.all([lists, withDb(options)]), ([verbs, all]) => verbs.status(all))
 ).pipe(Command.withDescription("Counts what is where."))
 
+const topics = Command.make("topics", { db, json, limit }, (options) =>
+  Effect.flatMap(Effect.all([lists, withDb(options)]), ([verbs, all]) => verbs.topics(all))
+).pipe(Command.withDescription("Lists the topics that are known, and how much of each is here."))
+
 const log = Command.make("log", list, (options) =>
   Effect.flatMap(Effect.all([lists, withDb(options)]), ([verbs, all]) => verbs.log(all))
 ).pipe(Command.withDescription("Lists accepted operations, newest last."))
@@ -191,9 +195,9 @@ const show = Command.make("show", { id, db, json }, (options) =>
   Effect.flatMap(Effect.all([load(() => import("./show.ts")), withDb(options)]), ([verbs, all]) => verbs.show(all))
 ).pipe(Command.withDescription("Takes one operation apart, and says where it is."))
 
-const replay = Command.make("replay", { db, json }, (options) =>
+const replay = Command.make("replay", { db, json, topic: optional(topic), author: optional(author) }, (options) =>
   Effect.flatMap(Effect.all([repair, withDb(options)]), ([verbs, all]) => verbs.replay(all))
-).pipe(Command.withDescription("Tries everything again that is waiting or rejected."))
+).pipe(Command.withDescription("Tries again what is waiting or rejected: everything, or of a topic or an author."))
 
 const skip = Command.make("skip", { id, db, json }, (options) =>
   Effect.flatMap(Effect.all([repair, withDb(options)]), ([verbs, all]) => verbs.skip(all))
@@ -236,6 +240,7 @@ const applecart = Command.make("applecart").pipe(
     ingest,
     exportAll,
     status,
+    topics,
     log,
     waiting,
     rejected,

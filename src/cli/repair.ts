@@ -1,21 +1,24 @@
 /** Verbs about operations that were not accepted: `replay`, `skip`, `discard`. */
 import * as Effect from "effect/Effect"
+import * as Crypto from "../core/Crypto.ts"
 import type { Counts } from "../stream/StreamController.ts"
 import * as Database from "./Database.ts"
+import * as Filter from "./Filter.ts"
 import * as Id from "./Id.ts"
 import * as Output from "./Output.ts"
 import { Incomplete } from "./Problem.ts"
 
-/** `replay`. */
-export const replay = ({ db }: { readonly db: string }) =>
+/** `replay [--topic T] [--author A]`. */
+export const replay = (options: Filter.Options & { readonly db: string }) =>
   Effect.gen(function* () {
-    // Opening does it: to ask for it again would count every attempt twice.
-    const counts = yield* Database.work(db, false, (_, replayed) => Effect.succeed(replayed))
+    const which = yield* Filter.which(options)
+    const counts = yield* isAll(which) ? replayAll(options.db) : replayOnly(options.db, which)
     const { accepted, rejected, waiting } = counts
+    const meant = isAll(which) ? "" : " of that"
     yield* Output.result(
       accepted + rejected + waiting === 0
-        ? "Nothing is waiting or rejected."
-        : `Replayed what was waiting or rejected.\n${after(counts)}`,
+        ? `Nothing${meant} is waiting or rejected.`
+        : `Replayed what was waiting or rejected${meant}.\n${after(counts)}`,
       { accepted, waiting, rejected }
     )
     if (rejected > 0) {
@@ -23,7 +26,7 @@ export const replay = ({ db }: { readonly db: string }) =>
         message: `${Output.count(rejected, "operation")} rejected again. \`applecart rejected\` says why.`
       })
     }
-  })
+  }).pipe(Effect.provide(Crypto.layer))
 
 /** `skip ID`. */
 export const skip = (options: { readonly db: string; readonly id: string }) =>
@@ -60,6 +63,15 @@ export const discard = (options: { readonly db: string; readonly id: string; rea
   })
 
 // internal
+
+const isAll = (which: Filter.Which) => which.topic === undefined && which.author === undefined
+
+/** Opening does it: to ask for it again would count every attempt twice. */
+const replayAll = (db: string) => Database.work(db, false, (_, replayed) => Effect.succeed(replayed))
+
+/** So to replay less, opening must not do it. */
+const replayOnly = (db: string, which: Filter.Which) =>
+  Database.work(db, false, (controller) => controller.replay(which), false)
 
 /** What a decision about one operation set free. What waits for something else, or was rejected before, is not told of. */
 const others = ({ accepted }: Counts): string =>

@@ -14,6 +14,7 @@ import * as LogId from "../core/LogId.ts"
 import type * as Operation from "../core/Operation.ts"
 import * as Topic from "../core/Topic.ts"
 import * as VerifyingKey from "../core/VerifyingKey.ts"
+import * as Filter from "./Filter.ts"
 import { columns, entry, type Entry } from "./internal/entries.ts"
 import * as Rows from "./internal/rows.ts"
 import { query, statement, type Row, type Transaction } from "./Transaction.ts"
@@ -35,10 +36,10 @@ export type { Entry } from "./internal/entries.ts"
 
 const insert = Rows.insert(
   `INSERT INTO applecart_inbox (id, author, log_id, seq_num, header, body, topic, source, received_at, status)`,
-  `(?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued')`
+  `(?, ?, ?, ?, ?, ?, coalesce(?, (SELECT hash FROM applecart_topics WHERE log_id = ?)), ?, ?, 'queued')`
 )
 
-/** Queues operations. That none of them is known is the caller's to see to, in the same transaction. */
+/** Queues operations; one without a topic has the one that was learnt for its log id. That none of them is known is the caller's to see to, in the same transaction. */
 export const put = (incoming: ReadonlyArray<Incoming>): Effect.Effect<void, SqlError, Transaction> =>
   Effect.asVoid(
     insert(
@@ -50,6 +51,7 @@ export const put = (incoming: ReadonlyArray<Incoming>): Effect.Effect<void, SqlE
         operation.headerBytes,
         operation.body ?? null,
         topic === undefined ? null : Topic.toBytes(topic),
+        LogId.toBytes(logId),
         source ?? null,
         receivedAt
       ])
@@ -68,10 +70,11 @@ export interface Whereabouts {
   readonly id: Hash.Hash
   readonly status: Status
   readonly attempts: number
+  readonly topic: Topic.Topic | undefined
 }
 
 const selectWhereabouts = query(
-  `SELECT entry, id, status, attempts FROM applecart_inbox WHERE id IN (SELECT unhex(value) FROM json_each(?))`
+  `SELECT entry, id, status, attempts, topic FROM applecart_inbox WHERE id IN (SELECT unhex(value) FROM json_each(?))`
 )
 
 /** Where these operations stand; those that are not in the inbox are missing. */
@@ -83,7 +86,8 @@ export const whereabouts = (
       entry: number(row),
       id: Hash.fromBytes(Rows.blob(row, "id")),
       status: status(row),
-      attempts: Rows.integer(row, "attempts")
+      attempts: Rows.integer(row, "attempts"),
+      topic: topicOf(row)
     }))
   )
 
@@ -196,7 +200,41 @@ export const reject = (
     )
   )
 
+const deleteWaitingOf = statement(
+  `DELETE FROM applecart_waiting
+   WHERE entry IN (SELECT i.entry FROM applecart_inbox AS i WHERE i.status = 'waiting' AND ${Filter.inInbox("i")})`
+)
+const updateOnly = statement(
+  `UPDATE applecart_inbox AS i SET status = 'queued', not_before = NULL
+   WHERE i.status IN ('waiting', 'rejected') AND ${Filter.inInbox("i")}`
+)
+
+/** Queues what is waiting or rejected and fits the filter; the rest stays as it is. */
+export const requeueOnly = (filter: Filter.Filter): Effect.Effect<void, SqlError, Transaction> => {
+  const params = Filter.inboxParams(filter)
+  return Effect.asVoid(Effect.zipRight(deleteWaitingOf(...params), updateOnly(...params)))
+}
+
+const selectHeldOnly = query(
+  `SELECT count(*) FILTER (WHERE i.status = 'waiting') AS waiting, count(*) FILTER (WHERE i.status = 'rejected') AS rejected
+   FROM applecart_inbox AS i WHERE ${Filter.inInbox("i")}`
+)
+
+/** {@link held} of what fits the filter. */
+export const heldOnly = (
+  filter: Filter.Filter
+): Effect.Effect<{ readonly waiting: number; readonly rejected: number }, SqlError, SqlClient> =>
+  Effect.map(selectHeldOnly(...Filter.inboxParams(filter)), ([row]) => ({
+    waiting: row === undefined ? 0 : Rows.integer(row, "waiting"),
+    rejected: row === undefined ? 0 : Rows.integer(row, "rejected")
+  }))
+
 // internal
+
+const topicOf = (row: Row): Topic.Topic | undefined => {
+  const topic = Rows.optionalBlob(row, "topic")
+  return topic === undefined ? undefined : Topic.fromBytes(topic)
+}
 
 const status = (row: Row): Status => {
   const found = Rows.text(row, "status")

@@ -12,15 +12,14 @@ import * as Hash from "../core/Hash.ts"
 import * as LogId from "../core/LogId.ts"
 import * as Topic from "../core/Topic.ts"
 import * as VerifyingKey from "../core/VerifyingKey.ts"
+import * as Filters from "./Filter.ts"
 import * as Rows from "./internal/rows.ts"
 import { query, type Row } from "./Transaction.ts"
 
 /** Which operations to list. */
-export interface Filter {
+export interface Filter extends Filters.Filter {
   /** How many at the most: the newest ones. Default: 20. */
   readonly limit?: number | undefined
-  readonly author?: VerifyingKey.VerifyingKey | undefined
-  readonly logId?: LogId.LogId | undefined
 }
 
 /** What every list tells of an operation. */
@@ -84,13 +83,11 @@ const fromLog = (more = "") => `
     JOIN applecart_logs AS l ON l.log = o.log
     LEFT JOIN applecart_topics AS t ON t.topic = l.topic`
 
-const selectLog = query(
-  `${fromLog()} WHERE (? IS NULL OR l.author = ?) AND (? IS NULL OR l.log_id = ?) ORDER BY o.position DESC LIMIT ?`
-)
+const selectLog = query(`${fromLog()} WHERE ${Filters.inLogs("l")} ORDER BY o.position DESC LIMIT ?`)
 
 /** The operations that were accepted last. */
 export const log = (filter: Filter = {}): Effect.Effect<ReadonlyArray<Accepted>, SqlError, SqlClient> =>
-  Effect.map(selectLog(...params(filter)), (rows) => rows.map(accepted).reverse())
+  Effect.map(selectLog(...Filters.logParams(filter), limit(filter)), (rows) => rows.map(accepted).reverse())
 
 const fromInbox = (more = "") => `
   SELECT i.id, i.author, i.log_id, i.seq_num, i.topic, length(i.body) AS body_size, i.received_at, i.source, i.attempts,
@@ -99,17 +96,19 @@ const fromInbox = (more = "") => `
   FROM applecart_inbox AS i`
 
 const selectInbox = query(
-  `${fromInbox()} WHERE i.status = ? AND (? IS NULL OR i.author = ?) AND (? IS NULL OR i.log_id = ?)
+  `${fromInbox()} WHERE i.status = ? AND ${Filters.inInbox("i")}
    ORDER BY i.entry DESC LIMIT ?`
 )
 
 /** The operations that wait for others; the last received ones. */
 export const waiting = (filter: Filter = {}): Effect.Effect<ReadonlyArray<Waiting>, SqlError, SqlClient> =>
-  Effect.map(selectInbox("waiting", ...params(filter)), (rows) => rows.map(waits).reverse())
+  Effect.map(selectInbox("waiting", ...Filters.inboxParams(filter), limit(filter)), (rows) => rows.map(waits).reverse())
 
 /** The operations that were rejected; the last received ones. */
 export const rejected = (filter: Filter = {}): Effect.Effect<ReadonlyArray<Rejected>, SqlError, SqlClient> =>
-  Effect.map(selectInbox("rejected", ...params(filter)), (rows) => rows.map(rejection).reverse())
+  Effect.map(selectInbox("rejected", ...Filters.inboxParams(filter), limit(filter)), (rows) =>
+    rows.map(rejection).reverse()
+  )
 
 /** Where an operation is, with what is known about it there. Times are milliseconds since the epoch. */
 export type Found =
@@ -169,11 +168,7 @@ export const find = (prefix: string, limit: number): Effect.Effect<ReadonlyArray
 
 const bound = (prefix: string, fill: string) => Hash.toBytes(Hash.Schema.make(prefix.padEnd(64, fill)))
 
-const params = ({ author, limit = 20, logId }: Filter): ReadonlyArray<unknown> => {
-  const authorBytes = author === undefined ? null : VerifyingKey.toBytes(author)
-  const logIdBytes = logId === undefined ? null : LogId.toBytes(logId)
-  return [authorBytes, authorBytes, logIdBytes, logIdBytes, limit]
-}
+const limit = (filter: Filter) => filter.limit ?? 20
 
 const content = (row: Row): Content => ({
   header: Rows.blob(row, "header"),

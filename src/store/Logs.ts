@@ -5,7 +5,6 @@ import * as Effect from "effect/Effect"
 import * as Hash from "../core/Hash.ts"
 import * as Log from "../core/Log.ts"
 import * as LogId from "../core/LogId.ts"
-import * as Topic from "../core/Topic.ts"
 import * as VerifyingKey from "../core/VerifyingKey.ts"
 import * as Rows from "./internal/rows.ts"
 import { query, type Transaction } from "./Transaction.ts"
@@ -41,13 +40,12 @@ export interface Moved {
   readonly log: Log.Key
   readonly author: VerifyingKey.VerifyingKey
   readonly logId: LogId.LogId
-  readonly topic: Topic.Topic | undefined
   readonly head: Log.Head
 }
 
 const upsert = Rows.insert(
   `INSERT INTO applecart_logs (author, log_id, topic, head_seq_num, head_id, pruned_below)`,
-  `(?, ?, (SELECT topic FROM applecart_topics WHERE hash = ?), ?, ?, ?)`,
+  `(?, ?, (SELECT topic FROM applecart_topics WHERE log_id = ?), ?, ?, ?)`,
   `ON CONFLICT (author, log_id) DO UPDATE SET
      topic = coalesce(topic, excluded.topic),
      head_seq_num = excluded.head_seq_num,
@@ -56,25 +54,14 @@ const upsert = Rows.insert(
    RETURNING log, author, log_id`
 )
 
-const insertTopics = Rows.insert(
-  `INSERT INTO applecart_topics (hash, log_id)`,
-  `(?, ?)`,
-  `ON CONFLICT (hash) DO NOTHING`
-)
-
-/** Writes the new heads, and gives each log's integer key. A topic that was learnt stays. */
+/** Writes the new heads, and gives each log's integer key. A new log has the topic that was learnt for its log id. */
 export const move = (moved: ReadonlyArray<Moved>): Effect.Effect<ReadonlyMap<Log.Key, number>, SqlError, Transaction> =>
   Effect.gen(function* () {
-    const topics = new Map<string, ReadonlyArray<Uint8Array>>()
-    for (const { logId, topic } of moved) {
-      if (topic !== undefined) topics.set(topic, [Topic.toBytes(topic), LogId.toBytes(logId)])
-    }
-    if (topics.size > 0) yield* insertTopics(Array.from(topics.values()))
     const rows = yield* upsert(
-      moved.map(({ author, head, logId, topic }) => [
+      moved.map(({ author, head, logId }) => [
         VerifyingKey.toBytes(author),
         LogId.toBytes(logId),
-        topic === undefined ? null : Topic.toBytes(topic),
+        LogId.toBytes(logId),
         head.seqNum,
         Hash.toBytes(head.id),
         head.prunedBelow

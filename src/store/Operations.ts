@@ -4,20 +4,23 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Hash from "../core/Hash.ts"
 import type * as Log from "../core/Log.ts"
-import * as LogId from "../core/LogId.ts"
 import type * as Operation from "../core/Operation.ts"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Chunk from "effect/Chunk"
-import * as VerifyingKey from "../core/VerifyingKey.ts"
+import type * as Topic from "../core/Topic.ts"
+import * as Filters from "./Filter.ts"
 import * as Rows from "./internal/rows.ts"
 import * as Logs from "./Logs.ts"
+import * as Topics from "./Topics.ts"
 import { query, type Transaction } from "./Transaction.ts"
 
 /** An operation to be appended. `body` is what is kept: none for a skipped operation. */
 export interface Accepted extends Logs.Moved {
   readonly position: number
   readonly operation: Operation.Operation
+  /** The topic it came under, or that its log is known to belong to. */
+  readonly topic: Topic.Topic | undefined
   readonly body: Uint8Array | undefined
   /** Milliseconds since the epoch. */
   readonly acceptedAt: number
@@ -28,10 +31,11 @@ const insert = Rows.insert(
   `(?, ?, ?, ?, ?, ?, ?)`
 )
 
-/** Appends operations, oldest first, and moves the heads of their logs. */
+/** Appends operations, oldest first, moves the heads of their logs, and learns the topics they came under. */
 export const append = (accepted: ReadonlyArray<Accepted>): Effect.Effect<void, SqlError, Transaction> =>
   Effect.gen(function* () {
     if (accepted.length === 0) return
+    yield* Topics.learn(accepted)
     const moved = new Map<Log.Key, Logs.Moved>()
     for (const one of accepted) moved.set(one.log, join(moved.get(one.log), one))
     const logs = yield* Logs.move(Array.from(moved.values()))
@@ -65,11 +69,9 @@ export const accepted = (ids: ReadonlyArray<Hash.Hash>): Effect.Effect<ReadonlyS
   Effect.map(selectAccepted(Rows.list(ids)), (rows) => new Set(rows.map((row) => Rows.text(row, "id"))))
 
 /** Which accepted operations to read. */
-export interface Filter {
+export interface Filter extends Filters.Filter {
   /** Only after this position. Default: from the beginning. */
   readonly after?: number | undefined
-  readonly author?: VerifyingKey.VerifyingKey | undefined
-  readonly logId?: LogId.LogId | undefined
 }
 
 /** An accepted operation as it is stored. */
@@ -82,7 +84,7 @@ export interface Stored extends Operation.Raw {
 const selectPage = query(
   `SELECT o.position, o.id, o.header, o.body, o.accepted_at
    FROM applecart_operations AS o JOIN applecart_logs AS l ON l.log = o.log
-   WHERE o.position > ? AND (? IS NULL OR l.author = ?) AND (? IS NULL OR l.log_id = ?)
+   WHERE o.position > ? AND ${Filters.inLogs("l")}
    ORDER BY o.position LIMIT ?`
 )
 
@@ -90,10 +92,9 @@ const pageSize = 256
 
 /** Accepted operations in acceptance order, a page at a time, so that memory does not grow with the log. */
 export const stream = (filter: Filter = {}): Stream.Stream<Stored, SqlError, SqlClient> => {
-  const author = filter.author === undefined ? null : VerifyingKey.toBytes(filter.author)
-  const logId = filter.logId === undefined ? null : LogId.toBytes(filter.logId)
+  const params = Filters.logParams(filter)
   return Stream.paginateChunkEffect(filter.after ?? 0, (after) =>
-    Effect.map(selectPage(after, author, author, logId, logId, pageSize), (rows) => {
+    Effect.map(selectPage(after, ...params, pageSize), (rows) => {
       const page = rows.map(stored)
       const last = page.at(-1)
       const next = last === undefined || page.length < pageSize ? Option.none() : Option.some(last.position)
@@ -104,13 +105,12 @@ export const stream = (filter: Filter = {}): Stream.Stream<Stored, SqlError, Sql
 
 // internal
 
-/** Where a log has moved to after two operations: the later one is its head, a prune point or a topic stays. */
+/** Where a log has moved to after two operations: the later one is its head, a prune point stays. */
 const join = (earlier: Logs.Moved | undefined, later: Logs.Moved): Logs.Moved =>
   earlier === undefined
     ? later
     : {
         ...later,
-        topic: later.topic ?? earlier.topic,
         head: { ...later.head, prunedBelow: Math.max(earlier.head.prunedBelow, later.head.prunedBelow) }
       }
 

@@ -9,9 +9,12 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Hash from "../core/Hash.ts"
 import type * as Log from "../core/Log.ts"
+import * as LogId from "../core/LogId.ts"
+import * as Topic from "../core/Topic.ts"
 import * as VerifyingKey from "../core/VerifyingKey.ts"
 import * as Decisions from "./Decisions.ts"
 import * as Rows from "./internal/rows.ts"
+import * as Topics from "./Topics.ts"
 import { query, statement, type Row, type Transaction } from "./Transaction.ts"
 import * as Waiting from "./Waiting.ts"
 
@@ -115,7 +118,7 @@ const deletePrefix = statement(
    WHERE log = (SELECT log FROM applecart_logs WHERE author = unhex(?) AND log_id = unhex(?)) AND seq_num < ?`
 )
 const selectInbox = query(
-  `SELECT entry, id FROM applecart_inbox WHERE author = unhex(?) AND log_id = unhex(?) AND seq_num < ? LIMIT ?`
+  `SELECT entry, id, log_id, topic FROM applecart_inbox WHERE author = unhex(?) AND log_id = unhex(?) AND seq_num < ? LIMIT ?`
 )
 const deleteEntries = statement(`DELETE FROM applecart_inbox WHERE entry IN (SELECT value FROM json_each(?))`)
 
@@ -128,6 +131,7 @@ const applyPrefix = (removal: Prefix, at: number) =>
     for (;;) {
       const found = yield* selectInbox(...where, pageSize)
       const ids = found.map((row) => Hash.fromBytes(Rows.blob(row, "id")))
+      yield* Topics.learn(found.map(told))
       yield* Decisions.pruned(ids, at)
       yield* deleteEntries(Rows.list(found.map((row) => Rows.integer(row, "entry"))))
       yield* Waiting.meetAll(ids)
@@ -161,6 +165,15 @@ const applyBodies = (removal: Bodies, at: number) =>
     if (accepted.length > 0) yield* clearOperations(Rows.list(accepted))
     yield* Decisions.deleted(accepted, at)
   })
+
+/** They count as let in: had they come in another order, they would have been accepted before they were pruned. */
+const told = (row: Row): Topics.Told => {
+  const topic = Rows.optionalBlob(row, "topic")
+  return {
+    logId: LogId.fromBytes(Rows.blob(row, "log_id")),
+    topic: topic === undefined ? undefined : Topic.fromBytes(topic)
+  }
+}
 
 const removed = (row: Row): Removed => ({
   id: Hash.fromBytes(Rows.blob(row, "id")),

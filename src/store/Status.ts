@@ -21,7 +21,7 @@ export interface Status {
   readonly deleted: number
   readonly logs: number
   readonly authors: number
-  /** Topics that are known by name; a log whose topic nobody has told yet counts under none. */
+  /** Topics that were learnt; a log whose topic nobody has told yet counts under none. `Topics.list` tells of each. */
   readonly topics: number
   readonly forks: number
   /** The last position that was given. */
@@ -40,7 +40,7 @@ const select = query(
      (SELECT count(*) FROM applecart_decisions WHERE what = 'deleted') AS deleted,
      (SELECT count(*) FROM applecart_logs) AS logs,
      (SELECT count(DISTINCT author) FROM applecart_logs) AS authors,
-     (SELECT count(*) FROM applecart_topics) AS topics,
+     (SELECT count(DISTINCT hash) FROM applecart_topics) AS topics,
      (SELECT count(*) FROM applecart_forks) AS forks`
 )
 

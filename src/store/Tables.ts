@@ -21,10 +21,10 @@ export const migrations: ReadonlyArray<Migration> = [
     up: [
       `CREATE TABLE applecart_topics (
         topic INTEGER PRIMARY KEY,
-        hash BLOB NOT NULL UNIQUE,
-        log_id BLOB NOT NULL
+        log_id BLOB NOT NULL UNIQUE,
+        hash BLOB NOT NULL
       )`,
-      `CREATE INDEX applecart_topics_log ON applecart_topics (log_id)`,
+      `CREATE INDEX applecart_topics_hash ON applecart_topics (hash)`,
       `CREATE TABLE applecart_logs (
         log INTEGER PRIMARY KEY,
         author BLOB NOT NULL,
@@ -64,6 +64,7 @@ export const migrations: ReadonlyArray<Migration> = [
         not_before INTEGER
       )`,
       `CREATE INDEX applecart_inbox_status ON applecart_inbox (status, entry)`,
+      `CREATE INDEX applecart_inbox_topicless ON applecart_inbox (log_id) WHERE topic IS NULL`,
       `CREATE INDEX applecart_inbox_retry ON applecart_inbox (not_before) WHERE not_before IS NOT NULL`,
       `CREATE INDEX applecart_inbox_place ON applecart_inbox (author, log_id, seq_num) WHERE status = 'waiting'`,
       `CREATE TABLE applecart_waiting (

@@ -3,21 +3,11 @@ import * as Schema from "effect/Schema"
 import type * as Extensions from "../core/Extensions.ts"
 import * as Hash from "../core/Hash.ts"
 import type * as Header from "../core/Header.ts"
-import * as LogId from "../core/LogId.ts"
 import type * as Operation from "../core/Operation.ts"
-import * as Topic from "../core/Topic.ts"
 import * as VerifyingKey from "../core/VerifyingKey.ts"
+import type { WrongTopic } from "../processors/Topics.ts"
 
-/** The operation came under a topic that its log does not belong to. */
-export class WrongTopic extends Schema.TaggedError<WrongTopic>()("WrongTopic", {
-  id: Hash.Schema,
-  topic: Topic.Schema,
-  logId: LogId.Schema
-}) {
-  override get message() {
-    return `Operation ${this.id} belongs to log ${this.logId}, which is not the log of topic ${this.topic} it was sent under.`
-  }
-}
+export { WrongTopic } from "../processors/Topics.ts"
 
 /** The operation is wrong for everyone: it is not stored, and sending it again will not help. */
 export type Invalid = Header.InvalidHeader | Operation.InvalidPayload | Extensions.InvalidExtensions | WrongTopic

@@ -40,6 +40,7 @@ import * as Rejection from "../pipeline/Rejection.ts"
 import * as Limits from "../processors/Limits.ts"
 import { Outdated, type InPlace } from "../processors/LogIntegrity.ts"
 import type { MigrationError } from "../store/Migrations.ts"
+import * as Filter from "../store/Filter.ts"
 import * as Status from "../store/Status.ts"
 import * as Transaction from "../store/Transaction.ts"
 import type { ApplicationBehind, CannotSkip, InboxFull, Invalid, NotInInbox, WrongApplication } from "./Errors.ts"
@@ -71,6 +72,9 @@ export interface Draft<out Message> extends Publishing.Draft<Message> {}
 
 /** An operation of our own that was published. */
 export type Published = Publishing.Published
+
+/** Which operations are meant. Everything that is said must hold; nothing said means all. */
+export type Which = Pick<Filter.Options, "topic" | "author">
 
 /** What a drain or replay did, and what it leaves in the inbox. */
 export type Counts = Work.Counts
@@ -114,8 +118,11 @@ export interface StreamController<in Message, out E> {
   readonly drain: Effect.Effect<Counts, Failure>
   /** Processes whatever is queued, now and as it comes. Infrastructure errors are waited out, with growing pauses. */
   readonly run: Effect.Effect<never, InsideTransaction>
-  /** Queues everything that is waiting or rejected, and drains. */
-  readonly replay: Effect.Effect<Counts, Failure>
+  /**
+   * Queues what is waiting or rejected, and drains: everything, or only what is of a topic, of an author, or of both. What
+   * that wakes is processed too, whatever it is of. Counts as waiting and rejected what is left of what was asked for.
+   */
+  readonly replay: (which?: Which) => Effect.Effect<Counts, Failure>
   /** Lets only the header of an operation into its log, so that the log goes on; recorded. Gives its position. */
   readonly skip: (id: Hash) => Effect.Effect<number, NotInInbox | CannotSkip | Failure>
   /** Deletes an operation and remembers its id, so that it is not taken in again; recorded. */
@@ -157,6 +164,11 @@ export interface Options<X extends Extensions.Fields, Out extends Placed, A, E, 
   /** How often `run` looks for what another process has queued. Default: 1 second. */
   readonly poll?: Duration.DurationInput | undefined
   /**
+   * What is tried again when the controller is opened, of what is waiting or rejected: everything (`true`, the default),
+   * nothing, or only what fits. What is queued is processed in any case.
+   */
+  readonly replayOnStart?: boolean | Which | undefined
+  /**
    * Signatures and hashes. Default: libsodium; native where it loads, and then in a worker thread where there are many to
    * check. What is given here is used as it is, on this thread.
    */
@@ -190,12 +202,12 @@ export const make = <Out extends Placed, A, E, R, E2, R2, X extends Extensions.F
   options: Options<X, Out, A, E, R, E2, R2>
 ): Effect.Effect<StreamController<A, E | E2>, OpenError, Needs<R, R2> | Scope.Scope> =>
   Effect.gen(function* () {
-    const setup = defaults(options)
     const sql = Transaction.client(yield* SqlClient)
     // What the handler needs, without the span and the transaction that were open while this was made.
     const context = yield* Effect.context<Exclude<Needs<R, R2>, SqlClient>>()
     const services = Context.add(Context.omit(Tracer.ParentSpan, Scope.Scope)(context), SqlClient, sql)
     const crypto = yield* Effect.provide(Crypto.Crypto, options.crypto ?? Crypto.layer)
+    const setup = defaults(options, crypto)
     const decode = options.crypto === undefined ? yield* Verifier.make(crypto) : Verifier.inline(crypto)
     const provide = <B, Err>(self: Effect.Effect<B, Err, SqlClient | R | R2>): Effect.Effect<B, Err> =>
       Effect.mapInputContext(self, (current: Context.Context<never>) =>
@@ -226,7 +238,7 @@ export const make = <Out extends Placed, A, E, R, E2, R2, X extends Extensions.F
       publish: (draft) => guarded("publish", Publishing.publish(setup, crypto, work, draft)),
       drain: guarded("drain", work.drain),
       run: guarded("run", work.run),
-      replay: guarded("replay", work.replay),
+      replay: (which) => guarded("replay", work.replay(which === undefined ? undefined : Filter.make(crypto, which))),
       skip: (id) =>
         guarded(
           "skip",
@@ -258,7 +270,8 @@ export type TagClass<Self, Id extends string, Service, L> = Context.TagClass<Sel
 // internal
 
 const defaults = <Out extends Placed, A, E, R, E2, R2, X extends Extensions.Fields>(
-  options: Options<X, Out, A, E, R, E2, R2>
+  options: Options<X, Out, A, E, R, E2, R2>,
+  crypto: Crypto.Service
 ): Setup<X, Out, A, E | E2, R | R2> => ({
   pipeline: options.pipeline,
   application: options.application,
@@ -268,5 +281,9 @@ const defaults = <Out extends Placed, A, E, R, E2, R2, X extends Extensions.Fiel
   batchSize: Math.max(1, options.batchSize ?? 100),
   capacity: options.capacity ?? 1_000_000,
   capacityPerAuthor: options.capacityPerAuthor ?? 100_000,
-  busyLimit: Duration.decode(options.busyLimit ?? "5 seconds")
+  busyLimit: Duration.decode(options.busyLimit ?? "5 seconds"),
+  replayOnStart:
+    typeof options.replayOnStart === "object"
+      ? Filter.make(crypto, options.replayOnStart)
+      : (options.replayOnStart ?? true)
 })

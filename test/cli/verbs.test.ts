@@ -3,7 +3,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import { existsSync, readdirSync, writeFileSync, chmodSync } from "node:fs"
 import * as Database from "../../src/cli/Database.ts"
-import { directory, last, live, objects, read, run, vector } from "./cli.ts"
+import { directory, items, last, live, objects, read, run, vector } from "./cli.ts"
 
 /** A key and two databases with different first operations of the same author in one log. */
 const forked = Effect.gen(function* () {
@@ -120,6 +120,52 @@ it.layer(live)((it) => {
       const again = yield* run(["discard", String(theirs["id"]), "--db", db, "--json"])
       assert.deepStrictEqual([again.code, objects(again.err)[0]?.["error"]], [1, "NotInInbox"])
       assert.deepInclude(last(yield* run(["status", "--db", db, "--json"])), { discarded: 1, rejected: 1 })
+    })
+  )
+
+  it.scoped("lists topics, and replays by topic and author", () =>
+    Effect.gen(function* () {
+      const { db, file, path, theirs } = yield* forked
+      assert.include((yield* run(["topics", "--db", db])).out, String(theirs["topic"]))
+      yield* run(["ingest", file, "--db", db])
+      // a gap in the log of another topic
+      const elsewhere = ["publish", "--db", path("c.db"), "--key", path("key"), "--topic", "pears"]
+      yield* run([...elsewhere, "one"])
+      yield* run([...elsewhere, "two"])
+      yield* run(["export", "--db", path("c.db"), "--topic", "pears", "-o", path("c.cbor")])
+      const [, second] = yield* items(path("c.cbor"))
+      yield* run(["ingest", "-", "--db", db], { stdin: second ?? new Uint8Array() })
+
+      const { out } = yield* run(["topics", "--db", db, "--json"])
+      assert.deepStrictEqual(objects(out), [
+        { topic: theirs["topic"], logs: 1, operations: 1, queued: 0, waiting: 0, rejected: 2 }
+      ])
+      const attempts = Effect.map(run(["rejected", "--db", db, "--json"]), ({ out }) =>
+        objects(out).map(({ attempts }) => attempts)
+      )
+      const before = yield* attempts
+      const pears = yield* run(["replay", "--db", db, "--topic", "pears", "--json"])
+      assert.deepStrictEqual([pears.code, last(pears)], [0, { accepted: 0, waiting: 1, rejected: 0 }])
+      assert.deepStrictEqual(yield* attempts, before)
+      const apples = yield* run(["replay", "--db", db, "--topic", "apples", "--json"])
+      assert.deepStrictEqual([apples.code, last(apples)], [1, { accepted: 0, waiting: 0, rejected: 2 }])
+      assert.deepStrictEqual(
+        yield* attempts,
+        before.map((n) => Number(n) + 1)
+      )
+      const author = String(theirs["author"])
+      const mine = yield* run(["replay", "--db", db, "--author", author, "--json"])
+      assert.deepStrictEqual(last(mine), { accepted: 0, waiting: 1, rejected: 2 })
+      const nobody = yield* run(["replay", "--db", db, "--author", "0".repeat(64)])
+      assert.deepStrictEqual([nobody.code, nobody.out], [0, "Nothing of that is waiting or rejected.\n"])
+      for (const [list, count] of [
+        ["log", 0],
+        ["waiting", 1],
+        ["rejected", 0]
+      ] as const) {
+        assert.lengthOf(objects((yield* run([list, "--db", db, "--topic", "pears", "--json"])).out), count)
+      }
+      assert.strictEqual((yield* run(["replay", "--db", db, "--author", "me"])).code, 1)
     })
   )
 

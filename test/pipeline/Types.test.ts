@@ -425,7 +425,7 @@ describe("processors of one's own", () => {
         ])
         assert.lengthOf(found.seen, 2)
         // and it does not come back with the next batch
-        yield* controller.replay
+        yield* controller.replay()
         assert.deepStrictEqual((yield* tables).quotas, found.quotas)
       })
     )

@@ -106,7 +106,7 @@ describe("a tombstone", () => {
       assert.deepInclude(yield* controller.process(Operation.raw(target)), { _tag: "Known", where: "accepted" })
       assert.deepInclude(yield* controller.process(Operation.raw(next)), { _tag: "Accepted" })
       yield* controller.receive(Operation.raw(target))
-      yield* controller.replay
+      yield* controller.replay()
       assert.strictEqual(yield* found, 0)
     })
   )

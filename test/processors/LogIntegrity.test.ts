@@ -208,7 +208,7 @@ describe("through the pipeline", () => {
       const [zero, one] = [parrot.next(undefined), parrot.next(undefined)]
       const other = parrot.sign(1, zero.id, new Uint8Array([1]))
       yield* controller.processAll([zero, one, other, other].map(Operation.raw))
-      yield* controller.replay
+      yield* controller.replay()
       yield* controller.process(Operation.raw(other))
       const logId = Topic.logId(native, Topic.named(native, "apples"))
       assert.deepStrictEqual(yield* Forks.all, [

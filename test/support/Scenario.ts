@@ -86,7 +86,7 @@ export const steps = (universe: Universe): ReadonlyArray<Step> => {
     run: (c) => Effect.map(c.receiveAll(raws(names)), (answers) => answers.map(told))
   })
   const drain: Step = { name: "drain", run: (c) => none(c.drain) }
-  const replay: Step = { name: "replay", run: (c) => none(c.replay) }
+  const replay: Step = { name: "replay", run: (c) => none(c.replay()) }
   const decide = ["NotInInbox", "CannotSkip"]
   return [
     process("a1"),
@@ -200,7 +200,7 @@ export const again = (universe: Universe): ReadonlyArray<Step> => [
   ...steps(universe).filter(({ name, run }) => run !== undefined && name !== "replay"),
   {
     name: "replay to the end",
-    run: (controller) => Effect.as(Effect.repeat(controller.replay, { while: ({ accepted }) => accepted > 0 }), [])
+    run: (controller) => Effect.as(Effect.repeat(controller.replay(), { while: ({ accepted }) => accepted > 0 }), [])
   }
 ]
 

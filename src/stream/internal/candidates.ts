@@ -13,6 +13,7 @@ import * as Rejection from "../../pipeline/Rejection.ts"
 import * as Decisions from "../../store/Decisions.ts"
 import * as Inbox from "../../store/Inbox.ts"
 import * as Operations from "../../store/Operations.ts"
+import * as Topics from "../../store/Topics.ts"
 import type { Transaction } from "../../store/Transaction.ts"
 import * as Waiting from "../../store/Waiting.ts"
 import type * as Wakes from "../../store/Wakes.ts"
@@ -101,31 +102,41 @@ export interface Sorted<out X extends Extensions.Fields> {
   readonly known: ReadonlyMap<Hash, Outcome.Where>
 }
 
+/** What is said of the topic of an operation's log. */
+export const told = ({ extensions: { logId }, topic }: Event.Event): Topics.Told => ({ logId, topic })
+
 /**
  * Finds out which of these operations were here before. One that is queued only is a candidate like a new one. The same
- * operation twice counts once.
+ * operation twice counts once. Of those that were here, what is new is the topic they come under, where their sender says it:
+ * that is learnt.
  */
 export const sort = <X extends Extensions.Fields>(
   events: Iterable<Event.Event<X>>
-): Effect.Effect<Sorted<X>, SqlError, SqlClient> =>
+): Effect.Effect<Sorted<X>, SqlError, SqlClient | Transaction> =>
   Effect.gen(function* () {
     const byId = new Map<Hash, Event.Event<X>>()
     for (const event of events) if (!byId.has(event.id)) byId.set(event.id, event)
     const ids = Array.from(byId.keys())
     const known = new Map<Hash, Outcome.Where>()
     const entries = new Map((yield* Inbox.whereabouts(ids)).map((entry) => [entry.id, entry]))
+    const retried = yield* Topics.claim(Array.from(byId.values()).filter(({ id }) => entries.has(id)))
     const accepted = yield* Operations.accepted(ids)
     const gone = yield* Decisions.gone(ids)
     const candidates: Array<Candidate<X>> = []
+    const letIn: Array<Topics.Told> = []
     for (const [id, event] of byId) {
       const entry = entries.get(id)
       const how = gone.get(id)
+      if (accepted.has(id) || how === "pruned") letIn.push(told(event))
       if (accepted.has(id)) known.set(id, "accepted")
       else if (how !== undefined) known.set(id, how)
       else if (entry === undefined) candidates.push({ event, entry: undefined, attempts: 0 })
-      else if (entry.status === "queued") candidates.push({ event, entry: entry.entry, attempts: entry.attempts })
-      else known.set(id, entry.status)
+      else if (entry.status === "queued" || retried.has(id)) {
+        const { attempts, topic } = entry
+        candidates.push({ event: { ...event, topic: event.topic ?? topic }, entry: entry.entry, attempts })
+      } else known.set(id, entry.status)
     }
+    yield* Topics.learn(letIn)
     return { candidates, known }
   })
 

@@ -72,7 +72,12 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
       const events = valid(checked)
       let known: ReadonlyMap<Hash, Outcome.Where> = new Map()
       let refused: ReadonlyMap<Hash, Outcome.Rejected<E>> = new Map()
-      const source = Effect.map(Candidates.sort(events), (sorted) => {
+      let committed = false
+      const sorting = Effect.zipLeft(
+        Candidates.sort(events),
+        Transaction.afterCommit(Effect.sync(() => void (committed = true)))
+      )
+      const source = Effect.map(sorting, (sorted) => {
         const gate = Gate.check(setup, sorted.candidates)
         known = sorted.known
         refused = gate.refused
@@ -80,6 +85,9 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
       })
       const asked = new Set(events.map(({ id }) => id))
       const byId = asked.size === 0 ? new Map<Hash, Outcome.Outcome<E> | Refused>() : yield* work.process(source, asked)
+      // Where a guilty operation undid that transaction, only the candidates were tried again; what was learnt from the others
+      // is not lost.
+      if (!committed && known.size > 0) yield* Transaction.run(sorting, { busyLimit: setup.busyLimit })
       return checked.map(
         Either.match({
           onLeft: (invalid): Answer<E> => invalid,

@@ -14,7 +14,7 @@ import * as Transaction from "../../store/Transaction.ts"
 import { ApplicationBehind, WrongApplication } from "../Errors.ts"
 import type { Setup } from "./setup.ts"
 
-/** Migrates the database, makes sure that it belongs to this application, and queues what was not accepted. */
+/** Migrates the database, makes sure that it belongs to this application, and queues what was not accepted, as far as that is wanted. */
 export const open = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>
 ): Effect.Effect<void, SqlError | Migrations.MigrationError | WrongApplication | ApplicationBehind, SqlClient> =>
@@ -27,13 +27,15 @@ export const open = <X extends Extensions.Fields, Out extends Event.Event, A, E,
     ])
     const { name, version } = setup.application
     const isNew = yield* claim(name, version)
-    const leftOver = yield* Inbox.anyHeld
+    const replay = setup.replayOnStart
+    const leftOver = replay !== false && (yield* Inbox.anyHeld)
     if (!isNew && !leftOver) return
     yield* Transaction.run(
       Effect.gen(function* () {
         // Asked again, since another process may have been quicker.
         if (yield* claim(name, version)) yield* Consumers.register({ name, version, position: 0 })
-        yield* Inbox.requeue
+        if (replay === true) yield* Inbox.requeue
+        else if (replay !== false) yield* Inbox.requeueOnly(replay)
       }),
       { busyLimit: setup.busyLimit }
     )

@@ -18,6 +18,7 @@ import * as Rejection from "../../pipeline/Rejection.ts"
 import * as Decisions from "../../store/Decisions.ts"
 import * as Inbox from "../../store/Inbox.ts"
 import * as Operations from "../../store/Operations.ts"
+import * as Topics from "../../store/Topics.ts"
 import type { Transaction } from "../../store/Transaction.ts"
 import * as Waiting from "../../store/Waiting.ts"
 import * as Wakes from "../../store/Wakes.ts"
@@ -143,6 +144,7 @@ const reject = <X extends Extensions.Fields, E>(
     })
     if (chosen._tag === "Discard") {
       yield* Inbox.take(candidate.entry === undefined ? [] : [candidate.entry])
+      if (isPruned(chosen)) yield* Topics.learn([Candidates.told(candidate.event)])
       yield* Decisions.record(id, chosen.as, isPruned(chosen) ? undefined : Rejection.encode(error), now)
       return outcome({ _tag: "Discarded" })
     }

@@ -12,6 +12,7 @@ import type * as Outcome from "../../pipeline/Outcome.ts"
 import type * as Policy from "../../pipeline/Policy.ts"
 import type * as Rejection from "../../pipeline/Rejection.ts"
 import * as Consumers from "../../store/Consumers.ts"
+import type * as Filter from "../../store/Filter.ts"
 import type { Transaction } from "../../store/Transaction.ts"
 import type { InboxFull } from "../Errors.ts"
 import type * as Candidates from "./candidates.ts"
@@ -26,6 +27,8 @@ export interface Setup<X extends Extensions.Fields, Out extends Event.Event, A, 
   /** Operations to a transaction; as many that they wake may come on top, and never less than 100. */
   readonly batchSize: number
   readonly busyLimit: Duration.Duration
+  /** What is tried again when the controller is opened: everything, nothing, or what fits. */
+  readonly replayOnStart: boolean | Filter.Filter
 }
 
 /** A new operation that was not accepted, and for which the inbox had no room. Nothing of it is kept. */

@@ -14,6 +14,7 @@ import type { Hash } from "../../core/Hash.ts"
 import type * as Event from "../../pipeline/Event.ts"
 import * as Outcome from "../../pipeline/Outcome.ts"
 import * as Policy from "../../pipeline/Policy.ts"
+import type * as Filter from "../../store/Filter.ts"
 import * as Inbox from "../../store/Inbox.ts"
 import * as Transaction from "../../store/Transaction.ts"
 import { attempt, type Report } from "./attempt.ts"
@@ -47,7 +48,8 @@ export interface Work<X extends Extensions.Fields, E, R> {
   readonly signal: Effect.Effect<void>
   readonly drain: Effect.Effect<Counts, SqlError, SqlClient | R>
   readonly run: Effect.Effect<never, never, SqlClient | R>
-  readonly replay: Effect.Effect<Counts, SqlError, SqlClient | R>
+  /** Queues what is waiting or rejected, all of it or what fits the filter, and drains; counts what it leaves of that. */
+  readonly replay: (filter: Filter.Filter | undefined) => Effect.Effect<Counts, SqlError, SqlClient | R>
 }
 
 export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
@@ -104,10 +106,13 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
 
     const drain = Effect.flatMap(work, (accepted) => Effect.map(Inbox.held, (held): Counts => ({ accepted, ...held })))
 
-    const replay = Effect.gen(function* () {
-      yield* Transaction.run(Inbox.requeue, { busyLimit: setup.busyLimit })
-      return yield* drain
-    })
+    const replay = (filter: Filter.Filter | undefined) =>
+      Effect.gen(function* () {
+        const requeue = filter === undefined ? Inbox.requeue : Inbox.requeueOnly(filter)
+        yield* Transaction.run(requeue, { busyLimit: setup.busyLimit })
+        const accepted = yield* work
+        return { accepted, ...(yield* filter === undefined ? Inbox.held : Inbox.heldOnly(filter)) }
+      })
 
     /** Until something is queued here, an attempt is due, or another process may have queued something. */
     const idle = Effect.gen(function* () {
