@@ -53,6 +53,8 @@ export interface Batch<in In, out E, out R> {
    * again. Otherwise an operation that is not accepted has left no trace.
    */
   readonly process: (event: In) => Effect.Effect<Decided<E>, SqlError, SqlClient | Transaction.Transaction | R>
+  /** Says that what processors have read may have changed: an operation that somebody waited for will not come. */
+  readonly refresh: () => void
   /** Lets only the header of an operation into its log; gives its position. */
   readonly skip: (event: Event.Event) => number
   /** Since when a handler has been running, in milliseconds since the epoch, if one is. */
@@ -107,12 +109,24 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
       )
     })
 
+    /** What is to be removed has to be in the tables; then the same is decided again, from states that were read back. */
+    const decide = (event: In) =>
+      Effect.flatMap(session.decide(event), (step) => {
+        if (step._tag !== "Passed" || step.removes.length === 0 || rows.length === 0) return Effect.succeed(step)
+        session.drop()
+        return Effect.zipRight(flush, session.decide(event))
+      })
+
     /** The application is told, then the processors, and then it goes. */
     const remove = (event: Out, removal: Removal.Removal) => {
       const how = removal._tag === "Prefix" ? "pruned" : "deleted"
       return Removal.each(removal, (operations) =>
         definition.application.forget({ how, operations, event, position: position + 1 })
-      ).pipe(Effect.zipRight(session.forget(removal)), Effect.zipRight(Removal.apply(removal, acceptedAt)))
+      ).pipe(
+        Effect.zipRight(session.forget(removal)),
+        Effect.zipRight(Removal.apply(removal, acceptedAt)),
+        Effect.tap(() => Effect.sync(session.refresh))
+      )
     }
 
     const handle = ({ event, removes }: Pipeline.Passed<Out>) => {
@@ -150,15 +164,13 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
       complete: session.complete,
       admit,
       process: (event) =>
-        Effect.flatMap(session.decide({ ...event, decidedAt: acceptedAt }), (step) => {
-          if (step._tag === "Passed") {
-            // What it removes has to be in the tables, and what it notes is not state yet.
-            return step.removes.length === 0 ? handle(step) : Effect.zipRight(flush, handle(step))
-          }
+        Effect.flatMap(decide({ ...event, decidedAt: acceptedAt }), (step) => {
+          if (step._tag === "Passed") return handle(step)
           session.drop()
           if (step._tag === "Rejected") evidence.push(step.evidence)
           return Effect.succeed<Decided<E>>(step)
         }),
+      refresh: session.refresh,
       // Pruning is an effect, and a skipped operation has none.
       skip: (event) => append(event, { ...Event.claim(event), prune: false }, undefined),
       handlingSince: () => handlingSince,

@@ -55,6 +55,7 @@ export interface Session<in In, out Out, out E, out R> {
   readonly drop: () => void
   readonly complete: (draft: Draft) => Effect.Effect<Draft, E | SqlError, SqlClient | R>
   readonly save: Effect.Effect<void, SqlError, Transaction | SqlClient | R>
+  readonly refresh: () => void
   readonly forget: (removal: Removal) => Effect.Effect<void, SqlError, Transaction | SqlClient | R>
 }
 
@@ -186,6 +187,10 @@ const sequence = <In, Mid, Out, E, R, E2, R2>(
   },
   complete: (draft) => Effect.flatMap(first.complete(draft), second.complete),
   save: Effect.zipRight(first.save, second.save),
+  refresh: () => {
+    first.refresh()
+    second.refresh()
+  },
   forget: (removal) => Effect.zipRight(first.forget(removal), second.forget(removal))
 })
 

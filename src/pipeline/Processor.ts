@@ -95,9 +95,11 @@ export interface Session<in In, out Adds, out E, out R> {
   readonly drop: () => void
   /** Completes an operation of our own before it is signed. */
   readonly complete: (draft: Draft) => Effect.Effect<Draft, E | SqlError, SqlClient | R>
-  /** Writes the states that changed since it was done last. */
+  /** Writes the states that changed since it was done last; what is needed again is read back. */
   readonly save: Effect.Effect<void, SqlError, Transaction | SqlClient | R>
-  /** Operations are about to go, and what it keeps about them goes first. What was loaded is forgotten: it may have changed. */
+  /** What was loaded may have changed: it is read again when it is needed. */
+  readonly refresh: () => void
+  /** Operations are about to go, and what it keeps about them goes first. */
   readonly forget: (removal: Removal) => Effect.Effect<void, SqlError, Transaction | SqlClient | R>
 }
 
@@ -310,14 +312,13 @@ const open = <Key extends string | number, S, In extends Event, Adds extends obj
       if (changed.size === 0) return Effect.void
       const written = new Map(changed)
       changed.clear()
+      known.clear()
       return options.save(written)
     }),
-    forget: (removal) =>
-      forget === undefined
-        ? Effect.void
-        : Effect.suspend(() => {
-            known.clear()
-            return forget(removal)
-          })
+    refresh: () => {
+      known.clear()
+      for (const [key, value] of changed) known.set(key, value)
+    },
+    forget: (removal) => forget?.(removal) ?? Effect.void
   }
 }

@@ -2,7 +2,8 @@
  * The inbox: operations that were received and are not accepted. Each is in one of three states:
  *
  * - `queued`: to be processed, oldest first;
- * - `waiting`: decided, and to be decided again when the operations it waits for were accepted;
+ * - `waiting`: decided, and to be decided again when the operations it waits for were accepted, or at `notBefore` where it
+ *   has one;
  * - `rejected`: undone, with its reason; tried again when it is replayed, or at `notBefore` where it has one.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
@@ -13,6 +14,7 @@ import * as LogId from "../core/LogId.ts"
 import type * as Operation from "../core/Operation.ts"
 import * as Topic from "../core/Topic.ts"
 import * as VerifyingKey from "../core/VerifyingKey.ts"
+import { columns, entry, type Entry } from "./internal/entries.ts"
 import * as Rows from "./internal/rows.ts"
 import { query, statement, type Row, type Transaction } from "./Transaction.ts"
 
@@ -29,15 +31,7 @@ export interface Incoming {
   readonly receivedAt: number
 }
 
-/** An operation in the inbox, still as bytes. */
-export interface Entry extends Operation.Raw {
-  readonly entry: number
-  readonly id: Hash.Hash
-  readonly topic: Topic.Topic | undefined
-  readonly source: string | undefined
-  readonly receivedAt: number
-  readonly attempts: number
-}
+export type { Entry } from "./internal/entries.ts"
 
 const insert = Rows.insert(
   `INSERT INTO applecart_inbox (id, author, log_id, seq_num, header, body, topic, source, received_at, status)`,
@@ -62,21 +56,11 @@ export const put = (incoming: ReadonlyArray<Incoming>): Effect.Effect<void, SqlE
     )
   )
 
-const columns = `entry, id, header, body, topic, source, received_at, attempts`
-
-const selectQueued = query(`SELECT ${columns} FROM applecart_inbox WHERE status = 'queued' ORDER BY entry LIMIT ?`)
+const selectQueued = query(`SELECT ${columns} FROM applecart_inbox AS i WHERE status = 'queued' ORDER BY entry LIMIT ?`)
 
 /** The oldest queued operations. */
 export const queued = (limit: number): Effect.Effect<ReadonlyArray<Entry>, SqlError, SqlClient> =>
   Effect.map(selectQueued(limit), (rows) => rows.map(entry))
-
-const selectEntries = query(
-  `SELECT ${columns} FROM applecart_inbox WHERE entry IN (SELECT value FROM json_each(?)) ORDER BY entry`
-)
-
-/** These entries, oldest first; those that are gone are missing. */
-export const entries = (numbers: ReadonlyArray<number>): Effect.Effect<ReadonlyArray<Entry>, SqlError, SqlClient> =>
-  Effect.map(selectEntries(Rows.list(numbers)), (rows) => rows.map(entry))
 
 /** Where an operation in the inbox stands. */
 export interface Whereabouts {
@@ -103,32 +87,46 @@ export const whereabouts = (
     }))
   )
 
-const selectById = query(`SELECT ${columns} FROM applecart_inbox WHERE id = ?`)
+const selectById = query(`SELECT ${columns} FROM applecart_inbox AS i WHERE id = ?`)
 
 /** The entry of an operation, if it is in the inbox. */
 export const byId = (id: Hash.Hash): Effect.Effect<Entry | undefined, SqlError, SqlClient> =>
   Effect.map(selectById(Hash.toBytes(id)), ([row]) => (row === undefined ? undefined : entry(row)))
 
-const updateDue = statement(
-  `UPDATE applecart_inbox SET status = 'queued', not_before = NULL WHERE not_before IS NOT NULL AND not_before <= ?`
-)
+/** Operations that {@link queueDue} queues in one call. */
+const dueAtOnce = 1000
 
-/** Queues the rejected operations whose time for another attempt has come. `now`: milliseconds since the epoch. */
-export const queueDue = (now: number): Effect.Effect<void, SqlError, Transaction> => Effect.asVoid(updateDue(now))
+const updateDue = statement(
+  `UPDATE applecart_inbox SET status = 'queued', not_before = NULL WHERE entry IN (
+     SELECT entry FROM applecart_inbox WHERE not_before IS NOT NULL AND not_before <= ?
+     ORDER BY not_before, entry LIMIT ${dueAtOnce})
+   RETURNING entry`
+)
+const deleteWaiting = statement(`DELETE FROM applecart_waiting WHERE entry IN (SELECT value FROM json_each(?))`)
+
+/**
+ * Queues the rejected operations whose time for another attempt has come, and the waiting ones that have waited long enough;
+ * at most 1,000 in one call, those that were due first. `now`: milliseconds since the epoch.
+ */
+export const queueDue = (now: number): Effect.Effect<void, SqlError, Transaction> =>
+  Effect.flatMap(updateDue(now), (due) =>
+    due.length === 0 ? Effect.void : Effect.asVoid(deleteWaiting(Rows.list(due.map(number))))
+  )
 
 const selectNextDue = query(`SELECT min(not_before) AS due FROM applecart_inbox WHERE not_before IS NOT NULL`)
 
-/** When the next attempt of a rejected operation is due, in milliseconds since the epoch. */
+/** When the next operation is to be decided again by itself, in milliseconds since the epoch. */
 export const nextDue: Effect.Effect<number | undefined, SqlError, SqlClient> = Effect.map(selectNextDue(), ([row]) =>
   row === undefined ? undefined : Rows.optionalInteger(row, "due")
 )
 
 const selectAnyDue = query(
   `SELECT EXISTS (SELECT 1 FROM applecart_inbox WHERE status = 'queued')
+       OR EXISTS (SELECT 1 FROM applecart_wakes)
        OR EXISTS (SELECT 1 FROM applecart_inbox WHERE not_before IS NOT NULL AND not_before <= ?) AS due`
 )
 
-/** Whether anything is queued, or due for another attempt. `now`: milliseconds since the epoch. */
+/** Whether anything is queued, woken, or due to be decided again. `now`: milliseconds since the epoch. */
 export const anyDue = (now: number): Effect.Effect<boolean, SqlError, SqlClient> =>
   Effect.map(selectAnyDue(now), ([row]) => row !== undefined && Rows.integer(row, "due") === 1)
 
@@ -143,15 +141,29 @@ export const anyHeld: Effect.Effect<boolean, SqlError, SqlClient> = Effect.map(
 )
 
 const updateAll = statement(
-  `UPDATE applecart_inbox SET status = 'queued', not_before = NULL WHERE status IN ('waiting', 'rejected') RETURNING 1`
+  `UPDATE applecart_inbox SET status = 'queued', not_before = NULL WHERE status IN ('waiting', 'rejected')`
 )
 const deleteAllWaiting = statement(`DELETE FROM applecart_waiting`)
+const deleteAllWakes = statement(`DELETE FROM applecart_wakes`)
 
-/** Queues everything that is waiting or rejected; gives how many that were. Attempts go on being counted. */
-export const requeue: Effect.Effect<number, SqlError, Transaction> = Effect.zipRight(
-  deleteAllWaiting(),
-  Effect.map(updateAll(), (rows) => rows.length)
+/** Queues everything that is waiting or rejected. Attempts go on being counted. */
+export const requeue: Effect.Effect<void, SqlError, Transaction> = deleteAllWaiting().pipe(
+  Effect.zipRight(deleteAllWakes()),
+  Effect.zipRight(updateAll()),
+  Effect.asVoid
 )
+
+const selectHeld = query(
+  `SELECT (SELECT count(*) FROM applecart_inbox WHERE status = 'waiting') AS waiting,
+          (SELECT count(*) FROM applecart_inbox WHERE status = 'rejected') AS rejected`
+)
+
+/** How many operations wait, and how many stand rejected. */
+export const held: Effect.Effect<{ readonly waiting: number; readonly rejected: number }, SqlError, SqlClient> =
+  Effect.map(selectHeld(), ([row]) => ({
+    waiting: row === undefined ? 0 : Rows.integer(row, "waiting"),
+    rejected: row === undefined ? 0 : Rows.integer(row, "rejected")
+  }))
 
 const remove = statement(`DELETE FROM applecart_inbox WHERE entry IN (SELECT value FROM json_each(?))`)
 
@@ -206,17 +218,3 @@ const status = (row: Row): Status => {
 }
 
 const number = (row: Row) => Rows.integer(row, "entry")
-
-const entry = (row: Row): Entry => {
-  const topic = Rows.optionalBlob(row, "topic")
-  return {
-    entry: number(row),
-    id: Hash.fromBytes(Rows.blob(row, "id")),
-    header: Rows.blob(row, "header"),
-    body: Rows.optionalBlob(row, "body"),
-    topic: topic === undefined ? undefined : Topic.fromBytes(topic),
-    source: Rows.optionalText(row, "source"),
-    receivedAt: Rows.integer(row, "received_at"),
-    attempts: Rows.integer(row, "attempts")
-  }
-}

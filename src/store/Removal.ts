@@ -53,10 +53,19 @@ export interface Removed {
   readonly body: Uint8Array | undefined
 }
 
+/** The place in a log below which everything goes, as parameters for statements of one's own: two of them are hex. */
+export const place = ({ below, log }: Prefix): readonly [author: string, logId: string, below: number] => {
+  const [author = "", logId = ""] = log.split("/")
+  return [author, logId, below]
+}
+
 /** How many operations are in memory at once. */
 const pageSize = 256
 
-/** The accepted operations that a removal is about, by pages, oldest first; each page is handed to `use`. */
+/**
+ * The accepted operations that a removal takes something from, by pages, oldest first; each page is handed to `use`. One whose
+ * body is gone already is not among those that lose it.
+ */
 export const each = <E, R>(
   removal: Removal,
   use: (page: ReadonlyArray<Removed>) => Effect.Effect<unknown, E, R>
@@ -93,7 +102,8 @@ const selectPrefix = query(
 )
 const selectBodies = query(
   `SELECT ${columns} ${fromLogs}
-   WHERE o.id IN (SELECT unhex(value) FROM json_each(?)) AND o.position > ? ORDER BY o.position LIMIT ?`
+   WHERE o.id IN (SELECT unhex(value) FROM json_each(?)) AND o.body IS NOT NULL AND o.position > ?
+   ORDER BY o.position LIMIT ?`
 )
 
 const rememberPrefix = statement(
@@ -101,18 +111,13 @@ const rememberPrefix = statement(
    ON CONFLICT (id) DO UPDATE SET what = excluded.what, why = NULL, decided_at = excluded.decided_at`
 )
 const deletePrefix = statement(
-  `DELETE FROM applecart_operations WHERE seq_num < ?3 AND log =
-     (SELECT log FROM applecart_logs WHERE author = unhex(?1) AND log_id = unhex(?2))`
+  `DELETE FROM applecart_operations
+   WHERE log = (SELECT log FROM applecart_logs WHERE author = unhex(?) AND log_id = unhex(?)) AND seq_num < ?`
 )
 const selectInbox = query(
   `SELECT entry, id FROM applecart_inbox WHERE author = unhex(?) AND log_id = unhex(?) AND seq_num < ? LIMIT ?`
 )
 const deleteEntries = statement(`DELETE FROM applecart_inbox WHERE entry IN (SELECT value FROM json_each(?))`)
-
-const place = ({ below, log }: Prefix): readonly [author: string, logId: string, below: number] => {
-  const [author = "", logId = ""] = log.split("/")
-  return [author, logId, below]
-}
 
 const applyPrefix = (removal: Prefix, at: number) =>
   Effect.gen(function* () {
@@ -130,8 +135,11 @@ const applyPrefix = (removal: Prefix, at: number) =>
     }
   })
 
-const selectInboxAuthors = query(
-  `SELECT id, author FROM applecart_inbox WHERE body IS NOT NULL AND id IN (SELECT unhex(value) FROM json_each(?))`
+const selectAuthors = query(
+  `WITH named (id) AS (SELECT unhex(value) FROM json_each(?))
+   SELECT i.id, i.author, 0 AS accepted FROM named JOIN applecart_inbox AS i ON i.id = named.id
+   UNION ALL SELECT o.id, l.author, 1 FROM named JOIN applecart_operations AS o ON o.id = named.id
+     JOIN applecart_logs AS l ON l.log = o.log`
 )
 const clearInbox = statement(
   `UPDATE applecart_inbox SET body = NULL WHERE id IN (SELECT unhex(value) FROM json_each(?))`
@@ -142,14 +150,16 @@ const clearOperations = statement(
 
 const applyBodies = (removal: Bodies, at: number) =>
   Effect.gen(function* () {
-    const queued = (yield* selectInboxAuthors(Rows.list(removal.ids)))
-      .filter((row) => removal.allowed(VerifyingKey.fromBytes(Rows.blob(row, "author"))))
-      .map((row) => Hash.fromBytes(Rows.blob(row, "id")))
-    if (queued.length > 0) yield* clearInbox(Rows.list(queued))
-    yield* each(removal, (page) => {
-      const ids = page.map(({ id }) => id)
-      return Effect.zipRight(clearOperations(Rows.list(ids)), Decisions.deleted(ids, at))
-    })
+    const accepted: Array<Hash.Hash> = []
+    const received: Array<Hash.Hash> = []
+    for (const row of yield* selectAuthors(Rows.list(removal.ids))) {
+      if (!removal.allowed(VerifyingKey.fromBytes(Rows.blob(row, "author")))) continue
+      const which = Rows.integer(row, "accepted") === 1 ? accepted : received
+      which.push(Hash.fromBytes(Rows.blob(row, "id")))
+    }
+    if (received.length > 0) yield* clearInbox(Rows.list(received))
+    if (accepted.length > 0) yield* clearOperations(Rows.list(accepted))
+    yield* Decisions.deleted(accepted, at)
   })
 
 const removed = (row: Row): Removed => ({

@@ -65,13 +65,24 @@ export const migrations: ReadonlyArray<Migration> = [
       )`,
       `CREATE INDEX applecart_inbox_status ON applecart_inbox (status, entry)`,
       `CREATE INDEX applecart_inbox_retry ON applecart_inbox (not_before) WHERE not_before IS NOT NULL`,
-      `CREATE INDEX applecart_inbox_place ON applecart_inbox (author, log_id, seq_num)`,
+      `CREATE INDEX applecart_inbox_place ON applecart_inbox (author, log_id, seq_num) WHERE status = 'waiting'`,
       `CREATE TABLE applecart_waiting (
         until BLOB NOT NULL,
         entry INTEGER NOT NULL REFERENCES applecart_inbox ON DELETE CASCADE,
         PRIMARY KEY (until, entry)
       ) WITHOUT ROWID`,
       `CREATE INDEX applecart_waiting_entry ON applecart_waiting (entry)`,
+      `CREATE TABLE applecart_wakes (
+        wake INTEGER PRIMARY KEY AUTOINCREMENT,
+        root INTEGER,
+        id BLOB NOT NULL,
+        author BLOB,
+        log_id BLOB,
+        seq_num INTEGER,
+        after_seq_num INTEGER,
+        after_entry INTEGER NOT NULL
+      )`,
+      `CREATE INDEX applecart_wakes_root ON applecart_wakes (root, wake)`,
       `CREATE TABLE applecart_consumers (
         name TEXT PRIMARY KEY,
         version INTEGER NOT NULL,

@@ -69,7 +69,7 @@ export interface Draft<out Message> extends Publishing.Draft<Message> {}
 /** An operation of our own that was published. */
 export type Published = Publishing.Published
 
-/** How many operations of a drain or replay came to which end. */
+/** What a drain or replay did, and what it leaves in the inbox. */
 export type Counts = Work.Counts
 
 /** A stream controller for messages of type `Message`, whose operations can be rejected with `E`. */
@@ -217,7 +217,11 @@ export const make = <Out extends Placed, A, E, R, E2, R2, X extends Extensions.F
       drain: guarded("drain", work.drain),
       run: guarded("run", work.run),
       replay: guarded("replay", work.replay),
-      skip: (id) => guarded("skip", Skip.skip(setup, id)),
+      skip: (id) =>
+        guarded(
+          "skip",
+          Effect.map(Skip.skip(setup, id), ({ position }) => position)
+        ),
       discard: (id, why) => guarded("discard", Skip.discard(setup, id, why)),
       collect: (options) => guarded("collect", Collect.collect(setup, options)),
       outcomes: Stream.fromPubSub(outcomes),

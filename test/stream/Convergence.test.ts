@@ -23,8 +23,9 @@ import * as Application from "../../src/pipeline/Application.ts"
 import * as Pipeline from "../../src/pipeline/Pipeline.ts"
 import * as LogIntegrity from "../../src/processors/LogIntegrity.ts"
 import * as StreamController from "../../src/stream/StreamController.ts"
-import { bytesOf, native, random } from "../core/support.ts"
+import { bytesOf, native } from "../core/support.ts"
 import * as Apples from "../support/Apples.ts"
+import { cut, shuffled, type Step } from "../support/Delivery.ts"
 import { Author, directory, state } from "../support/Peer.ts"
 
 const topic = Topic.named(native, "apples")
@@ -59,11 +60,6 @@ const dump = Effect.gen(function* () {
   return { ...tables, baskets, handled: handled.map(({ id }) => id).toSorted() }
 })
 
-/** A piece of a delivery. */
-type Step =
-  | { readonly _tag: "Process" | "Receive" | "ReceiveAndDrain"; readonly raws: ReadonlyArray<Operation.Raw> }
-  | { readonly _tag: "Restart" }
-
 /** Delivers piece by piece; each restart closes the controller and opens another one. */
 const deliver = (batchSize: number, steps: ReadonlyArray<Step>) =>
   Effect.gen(function* () {
@@ -83,38 +79,6 @@ const deliver = (batchSize: number, steps: ReadonlyArray<Step>) =>
     } while (rest.length > 0)
     return yield* dump
   })
-
-const shuffled = <A>(items: ReadonlyArray<A>, seed: number): ReadonlyArray<A> => {
-  const { below } = random(seed)
-  const made = [...items]
-  for (let at = made.length - 1; at > 0; at--) {
-    const other = below(at + 1)
-    const [a, b] = [made[at], made[other]]
-    if (a !== undefined && b !== undefined) [made[at], made[other]] = [b, a]
-  }
-  return made
-}
-
-/** Cuts a delivery into pieces of random size, each delivered in a random way. */
-const cut = (
-  raws: ReadonlyArray<Operation.Raw>,
-  seed: number,
-  most: number,
-  ways: ReadonlyArray<Step["_tag"]>
-): ReadonlyArray<Step> => {
-  const { below } = random(seed)
-  const steps: Array<Step> = []
-  for (let at = 0; at < raws.length; ) {
-    const way = ways[below(ways.length)] ?? "Process"
-    if (way === "Restart") steps.push({ _tag: way })
-    else {
-      const size = 1 + below(most)
-      steps.push({ _tag: way, raws: raws.slice(at, at + size) })
-      at += size
-    }
-  }
-  return steps
-}
 
 const published = Effect.map(
   Stream.runCollect(Stream.make(bytesOf("logs.cbor")).pipe(OperationSequence.decode())),

@@ -161,7 +161,12 @@ const sabotages: ReadonlyArray<Sabotage> = [
   },
   {
     what: "nobody is woken",
-    meddler: dropping(/^UPDATE applecart_inbox SET status = 'queued'\s+WHERE (status = 'waiting'|author)/),
+    meddler: dropping(/^SELECT EXISTS \(SELECT 1 FROM applecart_waiting WHERE until/),
+    breaks: /P3: /
+  },
+  {
+    what: "what is to be woken in another transaction is not noted",
+    meddler: dropping(/^INSERT INTO applecart_wakes/),
     breaks: /P3: /
   },
   {

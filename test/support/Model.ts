@@ -17,6 +17,7 @@ export interface Snapshot {
   readonly logs: ReadonlyArray<Row>
   readonly inbox: ReadonlyArray<Row>
   readonly waiting: ReadonlyArray<Row>
+  readonly wakes: ReadonlyArray<Row>
   readonly decisions: ReadonlyArray<Row>
   readonly consumers: ReadonlyArray<Row>
   readonly forks: ReadonlyArray<Row>
@@ -41,6 +42,7 @@ const selects: { readonly [Table in Exclude<keyof Snapshot, "complaints">]: stri
     not_before FROM applecart_inbox ORDER BY id`,
   waiting: `SELECT ${hex("w.until", "until")}, ${hex("i.id", "id")}, i.status
     FROM applecart_waiting w LEFT JOIN applecart_inbox i USING (entry) ORDER BY 1, 2`,
+  wakes: `SELECT ${hex("id")} FROM applecart_wakes ORDER BY wake`,
   decisions: `SELECT ${hex("id")}, what FROM applecart_decisions ORDER BY 1`,
   consumers: `SELECT name, position FROM applecart_consumers`,
   forks: `SELECT ${hex("other_id", "other")}, ${hex("accepted_header", "header")} FROM applecart_forks ORDER BY 1`,
@@ -64,6 +66,7 @@ export const snapshot: Effect.Effect<Snapshot, SqlError, SqlClient.SqlClient> = 
     logs: read(selects.logs),
     inbox: read(selects.inbox),
     waiting: read(selects.waiting),
+    wakes: read(selects.wakes),
     decisions: read(selects.decisions),
     consumers: read(selects.consumers),
     forks: read(selects.forks),
@@ -90,7 +93,7 @@ export const violations = (
   ...places(universe, found, finished),
   ...effects(universe, found),
   ...order(universe, found),
-  ...waits(found),
+  ...waits(found, finished),
   ...evidence(universe, found),
   ...confirmed(universe, found, reports),
   ...answers(universe, reports)
@@ -106,6 +109,7 @@ export const lasting = (found: Snapshot) => {
     logs: without(found.logs),
     inbox: without(found.inbox, "entry"),
     waiting: without(found.waiting),
+    wakes: without(found.wakes),
     decisions: without(found.decisions),
     // Which of the accepted headers stands beside a forged one depends on what was accepted before it came.
     forks: without(found.forks, "header"),
@@ -223,17 +227,20 @@ const order = (universe: Universe, found: Snapshot): ReadonlyArray<string> => {
   return broken
 }
 
-/** P3, P9: whatever waits, waits for something that is not there. */
-const waits = (found: Snapshot): ReadonlyArray<string> => {
+/** P3, P9: whatever waits, waits for something that is not there, or is about to be woken. */
+const waits = (found: Snapshot, finished: boolean): ReadonlyArray<string> => {
   const broken: Array<string> = []
   const accepted = new Set(found.operations.map(({ id }) => id))
   const waiting = new Set(found.waiting.map(({ id }) => id))
+  const woken = new Set(found.wakes.map(({ id }) => id))
   for (const { id, status, until } of found.waiting) {
     if (status !== "waiting") broken.push(`P3: something that is ${status ?? "gone"} waits for ${until}: ${id}`)
-    if (accepted.has(until ?? null)) broken.push(`P3: ${id} waits for ${until}, which was accepted`)
+    if (accepted.has(until ?? null) && !woken.has(until ?? null))
+      broken.push(`P3: ${id} waits for ${until}, which was accepted`)
   }
   for (const { id, status } of found.inbox)
     if (status === "waiting" && !waiting.has(id ?? null)) broken.push(`P3: ${id} waits for nothing`)
+  if (finished) for (const id of woken) broken.push(`P3: ${id} was to wake others, and nobody was woken`)
   return broken
 }
 

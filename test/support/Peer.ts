@@ -75,6 +75,7 @@ export const state = Effect.gen(function* () {
       FROM applecart_inbox ORDER BY id`,
     waiting: yield* sql`
       SELECT hex(w.until) AS until, hex(i.id) AS id FROM applecart_waiting w JOIN applecart_inbox i USING (entry) ORDER BY 1, 2`,
+    wakes: yield* sql`SELECT hex(id) AS id FROM applecart_wakes ORDER BY wake`,
     decisions: yield* sql`SELECT hex(id) AS id, what FROM applecart_decisions ORDER BY id`
   }
 })

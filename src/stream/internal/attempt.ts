@@ -1,9 +1,10 @@
 /**
- * One transaction over many operations, and what to do when it fails for the sake of one of them.
+ * Transaction after transaction over what a source gives and what that wakes, and what to do when one fails for the sake of one
+ * operation.
  *
  * Most of what can be wrong with an operation is undone by itself inside the batch. Two things are not: a handler that
- * never ends, and a constraint that only the commit checks. Then the batch is undone and run again one by one, so that
- * the guilty operation is found and rejected and the others pass.
+ * never ends, and a constraint that only the commit checks. Then the transaction is undone and run again with one operation at
+ * a time, so that the guilty one is found and rejected and the others pass.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
@@ -12,186 +13,155 @@ import * as Effect from "effect/Effect"
 import type * as Extensions from "../../core/Extensions.ts"
 import * as Batch from "../../pipeline/Batch.ts"
 import type * as Event from "../../pipeline/Event.ts"
-import type * as Outcome from "../../pipeline/Outcome.ts"
+import * as Outcome from "../../pipeline/Outcome.ts"
 import * as Inbox from "../../store/Inbox.ts"
 import * as Transaction from "../../store/Transaction.ts"
-import * as Waiting from "../../store/Waiting.ts"
+import * as Wakes from "../../store/Wakes.ts"
 import { InboxFull } from "../Errors.ts"
 import * as Candidates from "./candidates.ts"
-import { blame, isGuilt, watched, type Guilt, type Overdue } from "./guilt.ts"
-import { fromInbox } from "./queue.ts"
-import * as Settle from "./settle.ts"
-import { acknowledge, type Done, type Setup, type Source } from "./setup.ts"
+import { blame, isGuilt, watched, type Guilt } from "./guilt.ts"
+import { rounds, type Decided } from "./rounds.ts"
+import { acknowledge, type Refused, type Setup, type Source, type Taken } from "./setup.ts"
 import { turn } from "./turn.ts"
 
-/** What is woken in a transaction is decided in it, up to so many operations: its rows are in memory until it ends. */
-const wokenAtMost = 1000
+/** Takes the outcomes of a transaction, right after its commit; gives the root under which more may be pending now. */
+export type Report<E, R> = (
+  outcomes: ReadonlyArray<Outcome.Outcome<E> | Refused>,
+  root: number | undefined
+) => Effect.Effect<number | undefined, SqlError, SqlClient | R>
 
 /**
- * Processes what `source` gives and then, before anything else, all that was woken by it; gives the outcomes after the
- * commits.
+ * Processes what `source` gives and then, before anything else, all that was woken by it. The event loop gets a turn after each
+ * transaction, and nothing is kept of one that is over but what it has not come to.
  */
 export const attempt = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err>(
   setup: Setup<X, Out, A, E, R>,
-  source: Source<X, Err>
-): Effect.Effect<Done<E>["outcomes"], SqlError | Err, SqlClient | R> =>
-  Effect.suspend(() => {
-    let taken: ReadonlyArray<Candidates.Candidate<X>> = []
-    const noting = Effect.tap(source, (candidates) => {
-      taken = candidates
-    })
-    return Effect.catchIf(
-      Effect.flatMap(transaction(setup, noting, wokenAtMost), (done) => caughtUp(setup, done)),
-      isolates,
-      () =>
-        Effect.map(
-          Effect.forEach(taken, (candidate) =>
-            Effect.flatMap(alone(setup, candidate), (done) => caughtUp(setup, done))
-          ),
-          (outcomes) => outcomes.flat()
-        )
-    )
+  source: Source<X, Err>,
+  report: Report<E, R>
+): Effect.Effect<void, SqlError | Err, SqlClient | R> =>
+  Effect.gen(function* () {
+    let left = yield* step(setup, source, report)
+    while (left.pending || left.rest.length > 0) {
+      yield* turn
+      left = yield* step(setup, again(left, left.rest.length), report)
+    }
   })
 
 // internal
 
+/** What a call has not come to yet. */
+interface Left<X extends Extensions.Fields> {
+  readonly rest: ReadonlyArray<Event.Event<X>>
+  readonly root: number | undefined
+  /** Whether wake-ups may be pending. */
+  readonly pending: boolean
+}
+
+/** At least so many operations that were woken are decided in one transaction; a commit for fewer would cost too much. */
+const wokenAtLeast = 100
+
+/** One transaction, or many with one operation each where it fails for the sake of one. */
+const step = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err>(
+  setup: Setup<X, Out, A, E, R>,
+  source: Source<X, Err>,
+  report: Report<E, R>
+): Effect.Effect<Left<X>, SqlError | Err, SqlClient | R> =>
+  Effect.gen(function* () {
+    let begun = 0
+    let left: Left<X> = { rest: [], root: undefined, pending: false }
+    const run = transaction(setup, source, (batch, taken) => {
+      left = { rest: taken.candidates.map(({ event }) => event), root: taken.root, pending: taken.resumes }
+      const decide = (event: Event.Event<X>) => {
+        begun += 1
+        return batch.process(event)
+      }
+      const room = taken.candidates.length + Math.max(setup.batchSize, wokenAtLeast)
+      return watched(setup, batch, rounds(setup, batch, { taken, room, decide }))
+    })
+    const result = yield* Effect.either(run)
+    if (result._tag === "Right") return yield* reported(result.right, [], report)
+    if (!isolates(result.left)) return yield* Effect.fail(result.left)
+    for (let tried = 0; tried < Math.max(1, begun) && (left.pending || left.rest.length > 0); tried++) {
+      yield* turn
+      left = yield* single(setup, left, report)
+    }
+    return left
+  })
+
 /** Whether the operations of a failed transaction are to be tried one by one. */
 const isolates = (error: unknown): error is Guilt | InboxFull => isGuilt(error) || error instanceof InboxFull
 
-/** With what was left of the woken ones. */
-const caughtUp = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
-  setup: Setup<X, Out, A, E, R>,
-  done: Done<E>
-): Effect.Effect<Done<E>["outcomes"], SqlError, SqlClient | R> =>
-  done.left
-    ? Effect.zipWith(turn, attempt(setup, fromInbox(setup)), (_, more) => [...done.outcomes, ...more])
-    : Effect.succeed(done.outcomes)
-
 /** One operation in a transaction of its own, rejected when it fails even so. */
-const alone = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
+const single = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>,
-  candidate: Candidates.Candidate<X>
-): Effect.Effect<Done<E>, SqlError, SqlClient | R> =>
+  left: Left<X>,
+  report: Report<E, R>
+): Effect.Effect<Left<X>, SqlError, SqlClient | R> =>
   Effect.gen(function* () {
-    const { id } = candidate.event
-    // Another one of the batch may have woken it, or another process have taken it meanwhile.
-    const again = Effect.gen(function* () {
-      yield* Inbox.queueDue(yield* Clock.currentTimeMillis)
-      return (yield* Candidates.sort([candidate.event])).candidates
-    })
-    const result = yield* Effect.either(transaction(setup, again, 0))
-    if (result._tag === "Right") return result.right
-    const failure = result.left
-    const refused = (error: InboxFull): Done<E> => ({ outcomes: [{ _tag: "Refused", id, error }], left: false })
-    if (failure instanceof InboxFull) return refused(failure)
-    if (!isGuilt(failure)) return yield* Effect.fail(failure)
-    const rejected = { _tag: "Rejected" as const, processor: setup.application.name, error: blame(failure) }
-    const settled = Effect.flatMap(again, (candidates) =>
-      Settle.settle<X, E>(
-        candidates.map((one) => ({ candidate: one, decided: rejected })),
-        () => false,
-        setup
-      )
+    const source = again(left, 1)
+    const others = left.rest.slice(1)
+    const tried = transaction(setup, source, (batch, taken) =>
+      watched(setup, batch, rounds(setup, batch, { taken, room: 1, decide: batch.process }))
     )
-    return yield* Transaction.run(settled, { busyLimit: setup.busyLimit }).pipe(
-      Effect.map(({ outcomes }): Done<E> => ({ outcomes, left: false })),
-      Effect.catchTag("InboxFull", (error) => Effect.succeed(refused(error)))
+    const rejected = (guilt: Guilt) =>
+      transaction(setup, source, (batch, taken) => {
+        const verdict = { _tag: "Rejected" as const, processor: setup.application.name, error: blame(guilt) }
+        return rounds(setup, batch, { taken, room: 1, decide: () => Effect.succeed(verdict) })
+      })
+    const result = yield* Effect.either(Effect.catchIf(tried, isGuilt, rejected))
+    if (result._tag === "Right") return yield* reported(result.right, others, report)
+    const error = result.left
+    if (!(error instanceof InboxFull)) return yield* Effect.fail(error)
+    yield* report(
+      left.rest.slice(0, 1).map(({ id }) => ({ _tag: "Refused", id, error })),
+      undefined
     )
+    return { ...left, rest: others }
   })
 
-const transaction = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err>(
+/** Hands on what a transaction decided; gives what is left. */
+const reported = <X extends Extensions.Fields, E, R>(
+  done: Decided<X, E>,
+  others: ReadonlyArray<Event.Event<X>>,
+  report: Report<E, R>
+): Effect.Effect<Left<X>, SqlError, SqlClient | R> =>
+  Effect.map(report(done.outcomes, done.root), (root) => ({
+    rest: [...done.rest.map(({ event }) => event), ...others],
+    root,
+    pending: done.pending || root !== done.root
+  }))
+
+/** What is left of a call, at most so many of its operations; another process or call may have been quicker with them. */
+const again = <X extends Extensions.Fields>({ pending, rest, root }: Left<X>, count: number): Source<X, never> =>
+  Effect.gen(function* () {
+    if (count === 0) return { candidates: [], known: [], resumes: pending, root }
+    yield* Inbox.queueDue(yield* Clock.currentTimeMillis)
+    const { candidates, known } = yield* Candidates.sort(rest.slice(0, count))
+    const found = Array.from(known, ([id, where]) => Outcome.known(id, where))
+    return { candidates, known: found, resumes: pending, root }
+  })
+
+/** Reads what there is to do, decides, and writes what the accepted ones leave. */
+const transaction = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err, Err2>(
   setup: Setup<X, Out, A, E, R>,
   source: Source<X, Err>,
-  room: number
-): Effect.Effect<Done<E>, SqlError | Overdue | InboxFull | Err, SqlClient | R> =>
+  decide: (
+    batch: Batch.Batch<Event.Event<X>, E, R>,
+    taken: Taken<X>
+  ) => Effect.Effect<Decided<X, E>, Err2, SqlClient | Transaction.Transaction | R>
+): Effect.Effect<Decided<X, E>, SqlError | Err | Err2, SqlClient | R> =>
   Transaction.run(
     Effect.gen(function* () {
       const batch = yield* Batch.open(setup)
-      const candidates = yield* source
-      if (candidates.length === 0) return { outcomes: [], left: false }
-      const done = yield* watched(setup, batch, rounds(setup, batch, candidates, room))
-      yield* acknowledge(setup, yield* batch.finish)
-      return done
+      const taken = yield* source
+      const done = yield* decide(batch, taken)
+      const outcomes = [...taken.known, ...done.outcomes]
+      if (done.outcomes.length === 0) return { ...done, outcomes }
+      const position = yield* batch.finish
+      // A processor may have met some that will never come.
+      const pending = done.pending || (done.waits && (yield* Wakes.next(undefined)) !== undefined)
+      yield* acknowledge(setup, position)
+      return { ...done, outcomes, pending }
     }),
     { busyLimit: setup.busyLimit }
   )
-
-/**
- * Round after round: what an operation wakes is decided right behind it, before the rest of the batch, so that the outcome
- * does not depend on how operations are cut into batches. As long as there is room for it in this transaction, that is;
- * the rest stays queued.
- */
-const rounds = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
-  setup: Setup<X, Out, A, E, R>,
-  batch: Batch.Batch<Event.Event<X>, E, R>,
-  first: ReadonlyArray<Candidates.Candidate<X>>,
-  forWoken: number
-) =>
-  Effect.gen(function* () {
-    const outcomes: Array<Outcome.Outcome<E>> = []
-    let room = forWoken
-    let left = false
-    let waits = yield* Waiting.exists
-    let candidates = first
-    yield* batch.preload(first.map(({ event }) => event))
-    while (candidates.length > 0) {
-      const { round, waking } = yield* decide(batch, candidates, waits)
-      const settled = yield* Settle.settle(round, batch.accepted, setup)
-      outcomes.push(...settled.outcomes)
-      waits = waits || settled.outcomes.some(({ _tag }) => _tag === "Deferred")
-      candidates = candidates.slice(round.length)
-      if (waking === undefined) continue
-      const all = yield* Settle.wake(waking)
-      const again = settled.again.slice(0, room)
-      yield* Inbox.put(settled.again.slice(room).filter(isNew).map(Candidates.incoming))
-      const woken = all.slice(0, room - again.length)
-      left = left || again.length + woken.length < settled.again.length + all.length
-      room -= again.length + woken.length
-      const next = [...(yield* restored(setup, woken)), ...again].sort(byAge)
-      yield* batch.preload(next.map(({ event }) => event))
-      candidates = [...next, ...candidates]
-    }
-    return { outcomes, left }
-  })
-
-/** Entries as candidates. One that does not read back stays queued; whoever takes it from there says so. */
-const restored = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
-  setup: Setup<X, Out, A, E, R>,
-  numbers: ReadonlyArray<number>
-) =>
-  Effect.map(numbers.length === 0 ? Effect.succeed([]) : Inbox.entries(numbers), (entries) =>
-    entries.flatMap((entry) => {
-      const candidate = Candidates.restore(setup.codec, entry)
-      return candidate._tag === "Right" ? [candidate.right] : []
-    })
-  )
-
-/** Oldest first; what has no entry came with this batch, and keeps its order. */
-const byAge = (a: Candidates.Candidate<Extensions.Fields>, b: Candidates.Candidate<Extensions.Fields>) =>
-  (a.entry ?? Number.MAX_SAFE_INTEGER) - (b.entry ?? Number.MAX_SAFE_INTEGER)
-
-const isNew = ({ entry }: Candidates.Candidate<Extensions.Fields>) => entry === undefined
-
-/** Decides one after the other, until one is accepted that wakes something: `waking`. */
-const decide = <X extends Extensions.Fields, E, R>(
-  batch: Batch.Batch<Event.Event<X>, E, R>,
-  candidates: ReadonlyArray<Candidates.Candidate<X>>,
-  waits: boolean
-) =>
-  Effect.gen(function* () {
-    const round: Array<Settle.Decision<X, E>> = []
-    const deferred: Array<Settle.Decision<X, E>> = []
-    for (const given of candidates) {
-      const [event = given.event] = yield* batch.admit([given.event])
-      const candidate = event === given.event ? given : { ...given, event }
-      const decision = { candidate, decided: yield* batch.process(event) }
-      round.push(decision)
-      if (decision.decided._tag === "Deferred") deferred.push(decision)
-      if (decision.decided._tag !== "Accepted") continue
-      const wakes =
-        deferred.some((earlier) => Settle.wakes(event, earlier)) ||
-        (waits && (yield* Waiting.existsFor(Candidates.incoming(candidate))))
-      if (wakes) return { round, waking: event }
-    }
-    return { round, waking: undefined }
-  })

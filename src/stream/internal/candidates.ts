@@ -13,13 +13,22 @@ import * as Rejection from "../../pipeline/Rejection.ts"
 import * as Decisions from "../../store/Decisions.ts"
 import * as Inbox from "../../store/Inbox.ts"
 import * as Operations from "../../store/Operations.ts"
+import type { Transaction } from "../../store/Transaction.ts"
+import * as Waiting from "../../store/Waiting.ts"
+import type * as Wakes from "../../store/Wakes.ts"
 import { WrongTopic, type Invalid } from "../Errors.ts"
 
-/** An operation that is to be processed. `entry`: its row in the inbox, if it has one. */
+/**
+ * An operation that is to be processed. `entry`: its row in the inbox, if it has one. `woken`: it waits there until it is
+ * decided; where the wake-up goes on behind it.
+ */
 export interface Candidate<out X extends Extensions.Fields> {
   readonly event: Event.Event<X>
   readonly entry: number | undefined
   readonly attempts: number
+  readonly woken?: Wakes.Cursor | undefined
+  /** Whether it is the one before it that wakes it, and wakes nothing else; it cannot be decided unless that is accepted. */
+  readonly follows?: boolean | undefined
 }
 
 /** What an operation that was received carries besides header and body, as far as that needs no state. */
@@ -48,6 +57,43 @@ export const restore = <X extends Extensions.Fields>(
       attempts: entry.attempts
     }))
   ).pipe(Either.mapLeft((error) => new Rejection.Damaged({ detail: error.message })))
+
+/**
+ * Entries as candidates. One that does not read back is rejected on the spot, so that it holds nobody up. `at`: for those that
+ * were woken.
+ */
+export const readable = <X extends Extensions.Fields>(
+  codec: Extensions.Codec<X>,
+  entries: ReadonlyArray<{ readonly entry: Inbox.Entry; readonly at?: Wakes.Cursor }>
+): Effect.Effect<ReadonlyArray<Candidate<X>>, SqlError, Transaction> =>
+  Effect.gen(function* () {
+    const candidates: Array<Candidate<X>> = []
+    for (const { at, entry } of entries) {
+      const restored = restore(codec, entry)
+      if (restored._tag === "Right") candidates.push({ ...restored.right, woken: at })
+      else {
+        const reason = Rejection.encode(restored.left)
+        const attempts = entry.attempts + 1
+        yield* Inbox.reject(entry.id, { processor: "inbox", reason, attempts, notBefore: undefined })
+        if (at !== undefined) yield* Waiting.forget([entry.entry])
+      }
+    }
+    return candidates
+  })
+
+/** Entries that are woken one by the other, as far as they read back. */
+export const chained = <X extends Extensions.Fields>(
+  codec: Extensions.Codec<X>,
+  entries: ReadonlyArray<Inbox.Entry>
+): ReadonlyArray<Candidate<X>> => {
+  const candidates: Array<Candidate<X>> = []
+  for (const entry of entries) {
+    const restored = restore(codec, entry)
+    if (restored._tag === "Left") return candidates
+    candidates.push({ ...restored.right, woken: { seqNum: undefined, entry: entry.entry }, follows: true })
+  }
+  return candidates
+}
 
 /** Received operations sorted by whether they were here before. */
 export interface Sorted<out X extends Extensions.Fields> {

@@ -70,10 +70,10 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
       let known: ReadonlyMap<Hash, Outcome.Where> = new Map()
       const source = Effect.map(Candidates.sort(events), (sorted) => {
         known = sorted.known
-        return sorted.candidates
+        return { candidates: sorted.candidates, known: [], resumes: false, root: undefined }
       })
-      const outcomes = events.length === 0 ? [] : yield* work.process(source)
-      const byId = new Map(outcomes.map((outcome) => [outcome.id, outcome]))
+      const asked = new Set(events.map(({ id }) => id))
+      const byId = asked.size === 0 ? new Map<Hash, Outcome.Outcome<E> | Refused>() : yield* work.process(source, asked)
       return checked.map(
         Either.match({
           onLeft: (invalid): Answer<E> => invalid,

@@ -84,7 +84,7 @@ const append = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
       return yield* new MustWait({ processor: decided.processor, until: decided.until })
     }
     yield* acknowledge(setup, yield* batch.finish)
-    yield* Settle.wake(event)
+    yield* Settle.wakeLater(event, undefined)
     const { id, operation } = event
     return { id, seqNum: operation.header.seqNum, position: decided.position, operation }
   })

@@ -20,6 +20,7 @@ import * as Inbox from "../../store/Inbox.ts"
 import * as Operations from "../../store/Operations.ts"
 import type { Transaction } from "../../store/Transaction.ts"
 import * as Waiting from "../../store/Waiting.ts"
+import * as Wakes from "../../store/Wakes.ts"
 import { InboxFull } from "../Errors.ts"
 import * as Candidates from "./candidates.ts"
 
@@ -29,13 +30,6 @@ export interface Decision<X extends Extensions.Fields, E> {
   readonly decided: Batch.Decided<E>
 }
 
-/** What a round leaves. */
-export interface Settled<X extends Extensions.Fields, E> {
-  readonly outcomes: ReadonlyArray<Outcome.Outcome<E>>
-  /** To be decided again at once, without ever having been in the inbox. */
-  readonly again: ReadonlyArray<Candidates.Candidate<X>>
-}
-
 /** What is decided about operations that were not accepted. */
 export interface Rules<E> {
   readonly policy: (error: E | Rejection.BuiltIn) => Policy.Policy
@@ -43,40 +37,72 @@ export interface Rules<E> {
   readonly capacity: number
 }
 
-/** Writes what became of a round of operations. `isAccepted`: whether an operation was, in this batch. */
+/** What a round leaves. */
+export interface Settled<E> {
+  readonly outcomes: ReadonlyArray<Outcome.Outcome<E>>
+  /** Those that nobody needs any more: whoever waits for them is met. */
+  readonly pruned: ReadonlyArray<Hash>
+}
+
+/**
+ * Writes what became of a round of operations. `isAccepted`: whether an operation was, in this batch. `waking`: the last one
+ * of the round, if it wakes something; what waits for it is noted as waiting, and woken with all the others.
+ */
 export const settle = <X extends Extensions.Fields, E>(
   round: ReadonlyArray<Decision<X, E>>,
   isAccepted: (id: Hash) => boolean,
+  waking: Hash | undefined,
   rules: Rules<E>
-): Effect.Effect<Settled<X, E>, SqlError | InboxFull, SqlClient | Transaction> =>
+): Effect.Effect<Settled<E>, SqlError | InboxFull, SqlClient | Transaction> =>
   Effect.gen(function* () {
     const outcomes: Array<Outcome.Outcome<E>> = []
-    const again: Array<Candidates.Candidate<X>> = []
-    const waits = yield* unmet(round, isAccepted)
-    const staying = round.filter((one, index) => stays(one, waits.get(index), rules))
+    const waiting: Array<Waiting.Waits> = []
+    const pruned: Array<Hash> = []
+    const waits = yield* unmet(round, (id) => id !== waking && isAccepted(id))
+    yield* keep(round, rules)
+    for (const decision of round) {
+      const { candidate, decided } = decision
+      const { id } = candidate.event
+      if (decided._tag === "Accepted") outcomes.push(Outcome.accepted(id, decided.position))
+      else if (decided._tag === "Rejected") {
+        outcomes.push(yield* reject(candidate, decided, rules))
+        if (isPruned(rules.policy(decided.error))) pruned.push(id)
+      } else {
+        const until = waits.get(decision) ?? []
+        if (until.length === 0) outcomes.push(yield* reject(candidate, stuck(decided), rules))
+        else {
+          waiting.push({ id, processor: decided.processor, until, notBefore: decided.deadline })
+          outcomes.push(Outcome.deferred(id, decided.processor, until))
+        }
+      }
+    }
+    yield* Waiting.waitAll(waiting)
+    // Only now: it may be one of this round that waits.
+    yield* Waiting.meetAll(pruned)
+    return { outcomes, pruned }
+  })
+
+/** New operations that were not accepted go into the inbox, accepted ones leave it, and what was woken waits no more. */
+const keep = <X extends Extensions.Fields, E>(
+  round: ReadonlyArray<Decision<X, E>>,
+  rules: Rules<E>
+): Effect.Effect<void, SqlError | InboxFull, SqlClient | Transaction> =>
+  Effect.gen(function* () {
+    const staying = round.filter((one) => stays(one, rules))
     if (staying.length > 0 && !(yield* Inbox.hasRoom(staying.length, rules.capacity))) {
       return yield* new InboxFull({ capacity: rules.capacity })
     }
     yield* Inbox.put(staying.map(({ candidate }) => Candidates.incoming(candidate)))
-    yield* Inbox.take(
-      round.flatMap(({ candidate, decided }) =>
-        decided._tag === "Accepted" && candidate.entry !== undefined ? [candidate.entry] : []
-      )
+    const entries = (which: (decision: Decision<X, E>) => boolean) =>
+      round.flatMap((decision) => {
+        const { entry } = decision.candidate
+        return entry !== undefined && which(decision) ? [entry] : []
+      })
+    const accepted = entries(({ decided }) => decided._tag === "Accepted")
+    yield* Inbox.take(accepted)
+    yield* Waiting.forget(
+      entries(({ candidate, decided }) => candidate.woken !== undefined && decided._tag !== "Accepted")
     )
-    for (const [index, { candidate, decided }] of round.entries()) {
-      const { id } = candidate.event
-      if (decided._tag === "Accepted") outcomes.push(Outcome.accepted(id, decided.position))
-      else if (decided._tag === "Rejected") outcomes.push(yield* reject(candidate, decided, rules))
-      else {
-        const until = waits.get(index) ?? { _tag: "Met" }
-        if (until._tag === "Again") again.push(candidate)
-        else if (until._tag === "Unmet") {
-          yield* Waiting.wait(id, decided.processor, until.hashes)
-          outcomes.push(Outcome.deferred(id, decided.processor, until.hashes))
-        } else outcomes.push(yield* reject(candidate, stuck(decided), rules))
-      }
-    }
-    return { outcomes, again }
   })
 
 /** Writes a rejection and what the policy makes of it; the operation is in the inbox unless it is to be discarded. */
@@ -101,10 +127,7 @@ const reject = <X extends Extensions.Fields, E>(
     })
     if (chosen._tag === "Discard") {
       yield* Inbox.take(candidate.entry === undefined ? [] : [candidate.entry])
-      if (chosen.as === "pruned") {
-        yield* Decisions.pruned([id], now)
-        yield* Waiting.meetAll([id])
-      } else yield* Decisions.record(id, "discarded", Rejection.encode(error), now)
+      yield* Decisions.record(id, chosen.as, isPruned(chosen) ? undefined : Rejection.encode(error), now)
       return outcome({ _tag: "Discarded" })
     }
     const delay = chosen._tag === "Retry" ? yield* Policy.delay(chosen.schedule, attempts, now) : Option.none()
@@ -115,46 +138,39 @@ const reject = <X extends Extensions.Fields, E>(
 
 // internal
 
-/** What of a deferral is left: some hashes, nothing since it was accepted in this very round, or nothing at all. */
-type Wait =
-  | { readonly _tag: "Unmet"; readonly hashes: ReadonlyArray<Hash> }
-  | { readonly _tag: "Again" }
-  | { readonly _tag: "Met" }
+const isPruned = (policy: Policy.Policy): boolean => policy._tag === "Discard" && policy.as === "pruned"
 
+/** What each of the deferred ones still waits for. */
 const unmet = <X extends Extensions.Fields, E>(
   round: ReadonlyArray<Decision<X, E>>,
-  accepted: (id: Hash) => boolean
-): Effect.Effect<ReadonlyMap<number, Wait>, SqlError, SqlClient> =>
+  isMet: (id: Hash) => boolean
+): Effect.Effect<ReadonlyMap<Decision<X, E>, ReadonlyArray<Hash>>, SqlError, SqlClient> =>
   Effect.gen(function* () {
-    const waits = new Map<number, Wait>()
+    const waits = new Map<Decision<X, E>, ReadonlyArray<Hash>>()
     const wanted = new Set<Hash>()
     for (const { decided } of round) if (decided._tag === "Deferred") for (const id of decided.until) wanted.add(id)
     if (wanted.size === 0) return waits
     const before = yield* Operations.accepted(Array.from(wanted))
     const gone = yield* Decisions.gone(Array.from(wanted))
-    const inRound = new Map<Hash, number>()
-    for (const [index, { candidate, decided }] of round.entries()) {
-      if (decided._tag === "Accepted") inRound.set(candidate.event.id, index)
-    }
-    for (const [index, { decided }] of round.entries()) {
+    for (const decision of round) {
+      const { decided } = decision
       if (decided._tag !== "Deferred") continue
-      const hashes = decided.until.filter((id) => !before.has(id) && !accepted(id) && gone.get(id) !== "pruned")
-      const later = decided.until.some((id) => (inRound.get(id) ?? -1) > index)
-      waits.set(index, hashes.length > 0 ? { _tag: "Unmet", hashes } : { _tag: later ? "Again" : "Met" })
+      waits.set(
+        decision,
+        decided.until.filter((id) => !before.has(id) && !isMet(id) && gone.get(id) !== "pruned")
+      )
     }
     return waits
   })
 
-/** Whether a new operation needs a row in the inbox: it was not accepted, and is not decided again at once. */
+/** Whether a new operation needs a row in the inbox: it was not accepted, and is not to be forgotten. */
 const stays = <X extends Extensions.Fields, E>(
   { candidate, decided }: Decision<X, E>,
-  wait: Wait | undefined,
   { policy }: Rules<E>
 ): boolean => {
   if (candidate.entry !== undefined) return false
-  if (decided._tag === "Accepted") return false
   if (decided._tag === "Rejected") return policy(decided.error)._tag !== "Discard"
-  return wait?._tag !== "Again"
+  return decided._tag !== "Accepted"
 }
 
 const stuck = (deferred: { readonly processor: string; readonly until: ReadonlyArray<Hash> }) => ({
@@ -171,8 +187,26 @@ export const wakes = <X extends Extensions.Fields, E>(accepted: Event.Event, ear
   return isInLog && candidate.event.operation.header.seqNum <= accepted.operation.header.seqNum + 1
 }
 
-/** Queues what waited for an operation that was accepted just now, or for the place behind it; gives the entries. */
-export const wake = (accepted: Event.Event): Effect.Effect<ReadonlyArray<number>, SqlError, SqlClient | Transaction> =>
-  Effect.flatMap(Waiting.exists, (waits) =>
-    waits ? Waiting.wake({ operation: accepted.operation, logId: accepted.extensions.logId }) : Effect.succeed([])
-  )
+/** What an operation that was accepted just now wakes by. */
+export const wakeOf = (accepted: Event.Event): Wakes.Accepted => ({
+  id: accepted.id,
+  place: {
+    author: accepted.author,
+    logId: accepted.extensions.logId,
+    seqNum: accepted.operation.header.seqNum
+  }
+})
+
+/**
+ * Notes that an operation was accepted, for whoever waits for it: to be worked off in another transaction. Gives the root it
+ * is noted under, if anybody waits.
+ */
+export const wakeLater = (
+  accepted: Event.Event,
+  root: number | undefined
+): Effect.Effect<number | undefined, SqlError, SqlClient | Transaction> =>
+  Effect.gen(function* () {
+    const wake = wakeOf(accepted)
+    const waits = (yield* Waiting.exists) && (yield* Waiting.existsFor(wake, undefined))
+    return waits ? yield* Wakes.push(wake, Wakes.begin(wake), root) : root
+  })

@@ -21,7 +21,7 @@ export interface Setup<X extends Extensions.Fields, Out extends Event.Event, A, 
   extends Batch.Definition<Event.Event<X>, Out, A, E, R> {
   readonly codec: Extensions.Codec<X>
   readonly policy: (error: E | Rejection.BuiltIn) => Policy.Policy
-  /** Operations to a transaction; what they wake may come on top. */
+  /** Operations to a transaction; as many that they wake may come on top, and never less than 100. */
   readonly batchSize: number
   /** Operations that the inbox holds at the most. */
   readonly capacity: number
@@ -35,18 +35,19 @@ export interface Refused {
   readonly error: InboxFull
 }
 
-/** What became of operations. `left`: more was woken than the transaction had room for; it is queued. */
-export interface Done<out E> {
-  readonly outcomes: ReadonlyArray<Outcome.Outcome<E> | Refused>
-  readonly left: boolean
+/** What a transaction takes on. */
+export interface Taken<X extends Extensions.Fields> {
+  /** Of the operations that were asked for: those that somebody else was quicker with. */
+  readonly known: ReadonlyArray<Outcome.Known>
+  /** To be decided when no wake-up is pending any more. */
+  readonly candidates: ReadonlyArray<Candidates.Candidate<X>>
+  /** Whether pending wake-ups come first, those under `root` and those that are nobody's. */
+  readonly resumes: boolean
+  readonly root: number | undefined
 }
 
-/** What a transaction takes on: reads what is there, inside the transaction. */
-export type Source<X extends Extensions.Fields, Err> = Effect.Effect<
-  ReadonlyArray<Candidates.Candidate<X>>,
-  SqlError | Err,
-  SqlClient | Transaction
->
+/** Where a transaction gets that from: reads what is there, inside the transaction. */
+export type Source<X extends Extensions.Fields, Err> = Effect.Effect<Taken<X>, SqlError | Err, SqlClient | Transaction>
 
 /** The application has handled everything up to this position, in the transaction that made it so. */
 export const acknowledge = (

@@ -18,14 +18,21 @@ import { acknowledge, type Setup } from "./setup.ts"
 import * as Candidates from "./candidates.ts"
 import * as Settle from "./settle.ts"
 
+/** An operation that was skipped. `root`: what it wakes is noted under that, if it wakes anything. */
+export interface Skipped {
+  readonly position: number
+  readonly root: number | undefined
+}
+
 /**
- * Lets only the header of an operation into its log, and wakes what waited for it. Its processors and the application
- * are not asked; that its place is the next one of its log is.
+ * Lets only the header of an operation into its log, and notes whom that wakes: under `root`, if there is one already. Its
+ * processors and the application are not asked; that its place is the next one of its log is.
  */
 export const skip = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>,
-  id: Hash
-): Effect.Effect<number, SqlError | NotInInbox | CannotSkip, SqlClient | R> =>
+  id: Hash,
+  root?: number
+): Effect.Effect<Skipped, SqlError | NotInInbox | CannotSkip, SqlClient | R> =>
   Transaction.run(
     Effect.gen(function* () {
       const entry = yield* inInbox(id)
@@ -38,8 +45,7 @@ export const skip = <X extends Extensions.Fields, Out extends Event.Event, A, E,
       yield* acknowledge(setup, yield* batch.finish)
       yield* Decisions.record(id, "skipped", undefined, yield* Clock.currentTimeMillis)
       yield* Inbox.take([entry.entry])
-      yield* Settle.wake(event)
-      return position
+      return { position, root: yield* Settle.wakeLater(event, root) }
     }),
     { busyLimit: setup.busyLimit }
   )

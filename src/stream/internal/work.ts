@@ -15,25 +15,32 @@ import type * as Event from "../../pipeline/Event.ts"
 import type * as Outcome from "../../pipeline/Outcome.ts"
 import * as Inbox from "../../store/Inbox.ts"
 import * as Transaction from "../../store/Transaction.ts"
-import { attempt } from "./attempt.ts"
+import { attempt, type Report } from "./attempt.ts"
 import type { Refused, Setup, Source } from "./setup.ts"
 import { fromInbox } from "./queue.ts"
 import { skip } from "./skip.ts"
 import { turn } from "./turn.ts"
 
-/** How many operations came to which end. Each is counted where it ended up. */
+/** What a drain or replay did, and what it leaves. */
 export interface Counts {
+  /** How many operations it accepted, what was woken and what the policy skipped among them. */
   readonly accepted: number
+  /** How many operations of the inbox wait when it ends, whether it came across them or not. */
   readonly waiting: number
+  /** How many stand rejected in the inbox when it ends, whether it came across them or not. */
   readonly rejected: number
 }
 
 /** What processes the operations of one controller. */
 export interface Work<X extends Extensions.Fields, E, R> {
-  /** Processes what a source gives, skips what the policy says, and announces what became of it. */
+  /**
+   * Processes what a source gives and what that wakes, skips what the policy says, and announces what became of it; gives the
+   * newest outcome of each operation that was `asked` about, as far as it has one.
+   */
   readonly process: <Err>(
-    source: Source<X, Err>
-  ) => Effect.Effect<ReadonlyArray<Outcome.Outcome<E> | Refused>, SqlError | Err, SqlClient | R>
+    source: Source<X, Err>,
+    asked: ReadonlySet<Hash>
+  ) => Effect.Effect<Map<Hash, Outcome.Outcome<E> | Refused>, SqlError | Err, SqlClient | R>
   readonly announce: (outcomes: ReadonlyArray<Outcome.Outcome<E>>) => Effect.Effect<void>
   /** Says that something was queued. */
   readonly signal: Effect.Effect<void>
@@ -53,23 +60,47 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
     // One signal says as much as many.
     const signals = yield* Queue.dropping<void>(1)
 
-    const process = <Err>(source: Source<X, Err>) =>
+    /** Announces what a transaction decided, right after its commit, and lets `note` see it. */
+    const reporting =
+      (note: (outcome: Outcome.Outcome<E> | Refused) => void): Report<E, R> =>
+      (decided, root) =>
+        Effect.gen(function* () {
+          let own = root
+          const outcomes: Array<Outcome.Outcome<E>> = []
+          for (const one of decided) {
+            const { outcome, root } = yield* skipped(setup, one, own)
+            own = root
+            note(outcome)
+            if (outcome._tag !== "Refused" && outcome._tag !== "Known") outcomes.push(outcome)
+          }
+          yield* options.announce(outcomes)
+          return own
+        })
+
+    const process = <Err>(source: Source<X, Err>, asked: ReadonlySet<Hash>) =>
       Effect.gen(function* () {
-        const decided = yield* attempt(setup, source)
-        const outcomes = yield* Effect.forEach(decided, (outcome) => skipped(setup, outcome))
-        yield* options.announce(outcomes.flatMap((outcome) => (outcome._tag === "Refused" ? [] : [outcome])))
-        return outcomes
+        const newest = new Map<Hash, Outcome.Outcome<E> | Refused>()
+        const report = reporting((outcome) => {
+          if (asked.has(outcome.id)) newest.set(outcome.id, outcome)
+        })
+        yield* attempt(setup, source, report)
+        return newest
       })
 
-    const drain = Effect.gen(function* () {
-      const ends = new Map<Hash, keyof Counts>()
-      for (;;) {
-        const now = yield* Clock.currentTimeMillis
-        if (!(yield* Inbox.anyDue(now))) return count(ends)
-        for (const outcome of yield* process(fromInbox(setup))) note(ends, outcome)
+    /** Works until nothing is pending, queued or due; gives how many were accepted. */
+    const work = Effect.gen(function* () {
+      let accepted = 0
+      const report = reporting((outcome) => {
+        if (isAccepted(outcome)) accepted += 1
+      })
+      while (yield* Inbox.anyDue(yield* Clock.currentTimeMillis)) {
+        yield* attempt(setup, fromInbox(setup), report)
         yield* turn
       }
+      return accepted
     })
+
+    const drain = Effect.flatMap(work, (accepted) => Effect.map(Inbox.held, (held): Counts => ({ accepted, ...held })))
 
     const replay = Effect.gen(function* () {
       yield* Transaction.run(Inbox.requeue, { busyLimit: setup.busyLimit })
@@ -89,7 +120,7 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
       announce: options.announce,
       signal: Effect.asVoid(Queue.offer(signals, undefined)),
       drain,
-      run: Effect.forever(Effect.zipRight(patiently(drain), patiently(idle))),
+      run: Effect.forever(Effect.zipRight(patiently(work), patiently(idle))),
       replay
     }
   })
@@ -110,30 +141,29 @@ const patiently = <B, R>(self: Effect.Effect<B, SqlError, R>): Effect.Effect<voi
     Effect.ignore
   )
 
+interface Skipped<out E> {
+  readonly outcome: Outcome.Outcome<E> | Refused
+  readonly root: number | undefined
+}
+
 /** The policy's skip is a transaction of its own: the processors' states of the batch did not know of it. */
 const skipped = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>,
-  outcome: Outcome.Outcome<E> | Refused
-): Effect.Effect<Outcome.Outcome<E> | Refused, SqlError, SqlClient | R> =>
-  outcome._tag === "Rejected" && outcome.next._tag === "Held" && setup.policy(outcome.error)._tag === "Skip"
-    ? skip(setup, outcome.id).pipe(
-        Effect.map((position): Outcome.Outcome<E> => ({ ...outcome, next: { _tag: "Skipped", position } })),
-        // What has no place in its log, or was taken by another process meanwhile, stays as it is.
-        Effect.catchTags({
-          CannotSkip: () => Effect.succeed(outcome),
-          NotInInbox: () => Effect.succeed(outcome)
-        })
-      )
-    : Effect.succeed(outcome)
-
-const note = <E>(ends: Map<Hash, keyof Counts>, outcome: Outcome.Outcome<E> | Refused) => {
-  if (outcome._tag === "Accepted") ends.set(outcome.id, "accepted")
-  else if (outcome._tag === "Deferred") ends.set(outcome.id, "waiting")
-  else if (outcome._tag === "Rejected") ends.set(outcome.id, "rejected")
+  outcome: Outcome.Outcome<E> | Refused,
+  root: number | undefined
+): Effect.Effect<Skipped<E>, SqlError, SqlClient | R> => {
+  const skips =
+    outcome._tag === "Rejected" && outcome.next._tag === "Held" && setup.policy(outcome.error)._tag === "Skip"
+  const asItIs: Skipped<E> = { outcome, root }
+  if (!skips) return Effect.succeed(asItIs)
+  return skip(setup, outcome.id, root).pipe(
+    Effect.map(
+      ({ position, root }): Skipped<E> => ({ outcome: { ...outcome, next: { _tag: "Skipped", position } }, root })
+    ),
+    // What has no place in its log, or was taken by another process meanwhile, stays as it is.
+    Effect.catchTags({ CannotSkip: () => Effect.succeed(asItIs), NotInInbox: () => Effect.succeed(asItIs) })
+  )
 }
 
-const count = (ends: ReadonlyMap<Hash, keyof Counts>): Counts => {
-  const counts = { accepted: 0, waiting: 0, rejected: 0 }
-  for (const end of ends.values()) counts[end] += 1
-  return counts
-}
+const isAccepted = <E>(outcome: Outcome.Outcome<E> | Refused): boolean =>
+  outcome._tag === "Accepted" || (outcome._tag === "Rejected" && outcome.next._tag === "Skipped")
