@@ -27,11 +27,12 @@ export const collect = <X extends Extensions.Fields, Out extends Event.Event, A,
     const older = (what: "pruned" | "discarded", age: Duration.DurationInput | undefined) =>
       age === undefined ? Effect.succeed(0) : all(Garbage.decisions(what, now - Duration.toMillis(age)))
 
+    // First, since the ids of pruned operations tell processors what they need not keep.
+    const processors: Record<string, number> = {}
+    for (const { collect, name } of setup.pipeline.processors) processors[name] = yield* all(untilFewer(collect))
     const pruned = yield* older("pruned", options.prunedOlderThan)
     const discarded = yield* older("discarded", options.discardedOlderThan)
     const topics = yield* all(Garbage.topics)
-    const processors: Record<string, number> = {}
-    for (const { collect, name } of setup.pipeline.processors) processors[name] = yield* all(untilFewer(collect))
     const file = yield* tidy(setup, before, options.vacuum === true, all(untilFewer(DatabaseFile.shrink)))
     return { pruned, discarded, topics, processors, file }
   })
