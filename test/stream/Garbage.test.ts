@@ -18,7 +18,7 @@ import * as Operation from "../../src/core/Operation.ts"
 import * as Topic from "../../src/core/Topic.ts"
 import * as Transaction from "../../src/store/Transaction.ts"
 import * as SqlFaults from "../../src/testing/SqlFaults.ts"
-import { after, content, deletes, dump, open, search } from "../support/Garbage.ts"
+import { after, content, deletes, dump, open, refused, search } from "../support/Garbage.ts"
 import { Author, directory } from "../support/Peer.ts"
 import * as Database from "../support/ScenarioDatabase.ts"
 
@@ -32,8 +32,8 @@ const test = <A, E>(name: string, self: (filename: string) => Effect.Effect<A, E
     })
   )
 
-const author = (seed: number) =>
-  Effect.map(Crypto.Crypto, (crypto) => new Author(crypto, seed, Topic.named(crypto, `log ${seed}`)))
+const author = (seed: number, topic = `log ${seed}`) =>
+  Effect.map(Crypto.Crypto, (crypto) => new Author(crypto, seed, Topic.named(crypto, topic)))
 const marker = () => globalThis.crypto.getRandomValues(new Uint8Array(16))
 const raw = Operation.raw
 
@@ -139,6 +139,25 @@ describe("deleted bytes", () => {
       assert.include(found, "file")
     }
   })
+
+  test("are not in the reason of a rejection that quoted them", (filename) =>
+    Effect.gen(function* () {
+      const controller = yield* open
+      const parrot = yield* author(1)
+      const horse = yield* author(1, "elsewhere")
+      const secret = "what nobody may know any more"
+      const sensitive = parrot.next(refused(secret))
+      assert.deepInclude(yield* controller.process(raw(sensitive)), { _tag: "Rejected" })
+      assert.include(search(filename, [new TextEncoder().encode(secret)]), "-wal")
+      assert.deepInclude(yield* controller.process(raw(horse.next(deletes([sensitive.id])))), { _tag: "Accepted" })
+      yield* controller.collect({ vacuum: true })
+      assert.deepStrictEqual(search(filename, [new TextEncoder().encode(secret)]), [])
+      const sql = yield* SqlClient.SqlClient
+      assert.deepStrictEqual(
+        yield* sql`SELECT body, status, json_extract(reason, '$.tag') AS tag FROM applecart_inbox`,
+        [{ body: null, status: "rejected", tag: "Refused" }]
+      )
+    }))
 
   test("are in the write-ahead log until it is emptied, and the report says who is in the way", (filename) =>
     Effect.gen(function* () {
@@ -265,7 +284,7 @@ describe("a collection", () => {
       yield* Effect.sleep("5 millis")
       const parrot = yield* author(2)
       const collecting = yield* Effect.fork(controller.collect({ prunedOlderThan: 0, step: 1 }))
-      yield* Effect.sleep("1 millis")
+      while ((yield* controller.status).pruned === 300) yield* Effect.sleep("1 millis")
       assert.deepInclude(yield* controller.process(raw(parrot.next(content(marker(), 20)))), { _tag: "Accepted" })
       const { pruned: left } = yield* controller.status
       assert.isTrue(left > 0 && left < 300, `${left} of 300 are left`)

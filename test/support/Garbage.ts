@@ -2,6 +2,7 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Schema from "effect/Schema"
 import * as fs from "node:fs"
 import type { Hash } from "../../src/core/Hash.ts"
 import * as Application from "../../src/pipeline/Application.ts"
@@ -70,6 +71,15 @@ const litter = Processor.make<string, number>()({
     })
 })
 
+/** A body that the application rejects, quoting it. */
+export const refused = (text: string): Uint8Array => new TextEncoder().encode(`N${text}`)
+
+class Refused extends Schema.TaggedError<Refused>()("Refused", { quote: Schema.String }) {
+  override get message() {
+    return `Refused: ${this.quote}`
+  }
+}
+
 /** Copies every body into a table of its own, and part of it into an index, and deletes both when it is told to. */
 const application = Application.bytes({
   name: "copies",
@@ -84,10 +94,11 @@ const application = Application.bytes({
     }
   ],
   handle: ({ event, message }) =>
-    Effect.flatMap(
-      SqlClient.SqlClient,
-      (sql) => sql`INSERT INTO copies (id, content) VALUES (${event.id}, ${message ?? null})`
-    ),
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      if (message?.[0] === 0x4e) return yield* new Refused({ quote: new TextDecoder().decode(message) })
+      yield* sql`INSERT INTO copies (id, content) VALUES (${event.id}, ${message ?? null})`
+    }),
   forget: ({ operations }) =>
     Effect.flatMap(SqlClient.SqlClient, (sql) =>
       sql.unsafe(`DELETE FROM copies WHERE id IN (SELECT value FROM json_each(?))`, [
