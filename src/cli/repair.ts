@@ -12,9 +12,10 @@ export const replay = ({ db }: { readonly db: string }) =>
     // Opening does it: to ask for it again would count every attempt twice.
     const counts = yield* Database.work(db, false, (_, replayed) => Effect.succeed(replayed))
     const { accepted, rejected, waiting } = counts
-    const total = accepted + rejected + waiting
     yield* Output.result(
-      total === 0 ? "There was nothing to replay." : `Replayed ${Output.count(total, "operation")}.\n${after(counts)}`,
+      accepted + rejected + waiting === 0
+        ? "Nothing is waiting or rejected."
+        : `Replayed what was waiting or rejected.\n${after(counts)}`,
       { accepted, waiting, rejected }
     )
     if (rejected > 0) {
@@ -60,12 +61,11 @@ export const discard = (options: { readonly db: string; readonly id: string; rea
 
 // internal
 
-/** What a decision about one operation set free. */
-const others = (counts: Counts): string =>
-  counts.accepted + counts.waiting + counts.rejected === 0
-    ? ""
-    : `\nWhat waited for it was processed:\n${after(counts)}`
+/** What a decision about one operation set free. What waits for something else, or was rejected before, is not told of. */
+const others = ({ accepted }: Counts): string =>
+  accepted === 0 ? "" : `\nAccepted since then: ${Output.count(accepted, "operation")}.`
 
+/** What was accepted, and what is left in the inbox. */
 const after = ({ accepted, rejected, waiting }: Counts): string =>
   Output.table(
     [

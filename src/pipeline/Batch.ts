@@ -55,6 +55,8 @@ export interface Batch<in In, out E, out R> {
   readonly process: (event: In) => Effect.Effect<Decided<E>, SqlError, SqlClient | Transaction.Transaction | R>
   /** Says that what processors have read may have changed: an operation that somebody waited for will not come. */
   readonly refresh: () => void
+  /** Whether that was so in this batch: then a processor may have decided about what was there no more. */
+  readonly refreshed: () => boolean
   /** Lets only the header of an operation into its log; gives its position. */
   readonly skip: (event: Event.Event) => number
   /** Since when a handler has been running, in milliseconds since the epoch, if one is. */
@@ -78,7 +80,13 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
     const accepted = new Set<Hash>()
     const redacted = new Set<Hash>()
     let rows: Array<Operations.Accepted> = []
+    let refreshed = false
     const evidence: Array<Pipeline.Rejected<E, R>["evidence"]> = []
+
+    const refresh = () => {
+      refreshed = true
+      session.refresh()
+    }
 
     const append = (event: Event.Event, claim: Log.Claim, body: Uint8Array | undefined): number => {
       position += 1
@@ -125,7 +133,7 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
       ).pipe(
         Effect.zipRight(session.forget(removal)),
         Effect.zipRight(Removal.apply(removal, acceptedAt)),
-        Effect.tap(() => Effect.sync(session.refresh))
+        Effect.tap(() => Effect.sync(refresh))
       )
     }
 
@@ -165,12 +173,16 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
       admit,
       process: (event) =>
         Effect.flatMap(decide({ ...event, decidedAt: acceptedAt }), (step) => {
-          if (step._tag === "Passed") return handle(step)
+          if (step._tag === "Passed") {
+            // Behind a removal everything is read anew, what this operation itself has noted of those that went as well.
+            return step.removes.length === 0 ? handle(step) : Effect.tap(handle(step), () => flush)
+          }
           session.drop()
           if (step._tag === "Rejected") evidence.push(step.evidence)
           return Effect.succeed<Decided<E>>(step)
         }),
-      refresh: session.refresh,
+      refresh,
+      refreshed: () => refreshed,
       // Pruning is an effect, and a skipped operation has none.
       skip: (event) => append(event, { ...Event.claim(event), prune: false }, undefined),
       handlingSince: () => handlingSince,

@@ -84,7 +84,10 @@ export interface StreamController<in Message, out E> {
     raws: ReadonlyArray<Operation.Raw>,
     from?: From
   ) => Effect.Effect<ReadonlyArray<Received | Invalid>, InboxFull | Failure>
-  /** Receives an operation and processes it in the same transaction, with what it wakes. */
+  /**
+   * Receives an operation and processes it in the same transaction. What it wakes is processed before this returns: in that
+   * transaction too, as far as it has room.
+   */
   readonly process: (
     raw: Operation.Raw,
     from?: From
@@ -101,7 +104,7 @@ export interface StreamController<in Message, out E> {
   readonly publish: (
     draft: Draft<Message>
   ) => Effect.Effect<Published, E | Rejection.BuiltIn | Publishing.PublishError | Failure>
-  /** Processes everything that is queued, and what that wakes. */
+  /** Processes everything that is queued or due, and what that wakes, a bounded number in each transaction. */
   readonly drain: Effect.Effect<Counts, Failure>
   /** Processes whatever is queued, now and as it comes. Infrastructure errors are waited out, with growing pauses. */
   readonly run: Effect.Effect<never, InsideTransaction>

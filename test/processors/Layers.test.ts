@@ -122,7 +122,10 @@ const converges = (stacking: Stacking, numRuns: number, kinds: ReadonlyArray<His
       const steps = cut(shuffled([...raws, ...again], told.order), told.cuts, told.most, ways)
       const expected = await fresh(deliver(stacking, 100, [{ _tag: "Process", raws }]))
       assert.deepStrictEqual(expected.inbox, [], "nothing is left over where everything comes in order")
-      assert.deepStrictEqual(await fresh(deliver(stacking, told.batchSize, steps, told.faultEvery)), expected)
+      const found = await fresh(deliver(stacking, told.batchSize, steps, told.faultEvery))
+      for (const [table, rows] of Object.entries(found)) {
+        assert.deepStrictEqual(rows, Object.entries(expected).find(([name]) => name === table)?.[1], table)
+      }
     }),
     { numRuns }
   )

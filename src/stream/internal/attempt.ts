@@ -7,7 +7,7 @@
  * a time, so that the guilty one is found and rejected and the others pass.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Extensions from "../../core/Extensions.ts"
@@ -24,11 +24,17 @@ import { rounds, type Decided } from "./rounds.ts"
 import { acknowledge, type Refused, type Setup, type Source, type Taken } from "./setup.ts"
 import { turn } from "./turn.ts"
 
-/** Takes the outcomes of a transaction, right after its commit; gives the root under which more may be pending now. */
+/** What was noted since a transaction: `root`, if there is one now, and whether more may be pending under it. */
+export interface Noted {
+  readonly root: number | undefined
+  readonly pending: boolean
+}
+
+/** Takes the outcomes of a transaction, right after its commit. */
 export type Report<E, R> = (
   outcomes: ReadonlyArray<Outcome.Outcome<E> | Refused>,
   root: number | undefined
-) => Effect.Effect<number | undefined, SqlError, SqlClient | R>
+) => Effect.Effect<Noted, SqlError, SqlClient | R>
 
 /**
  * Processes what `source` gives and then, before anything else, all that was woken by it. The event loop gets a turn after each
@@ -41,7 +47,7 @@ export const attempt = <X extends Extensions.Fields, Out extends Event.Event, A,
 ): Effect.Effect<void, SqlError | Err, SqlClient | R> =>
   Effect.gen(function* () {
     let left = yield* step(setup, source, report)
-    while (left.pending || left.rest.length > 0) {
+    while (isLeft(left)) {
       yield* turn
       left = yield* step(setup, again(left, left.rest.length), report)
     }
@@ -56,6 +62,8 @@ interface Left<X extends Extensions.Fields> {
   /** Whether wake-ups may be pending. */
   readonly pending: boolean
 }
+
+const isLeft = ({ pending, rest }: Left<Extensions.Fields>): boolean => pending || rest.length > 0
 
 /** At least so many operations that were woken are decided in one transaction; a commit for fewer would cost too much. */
 const wokenAtLeast = 100
@@ -80,8 +88,11 @@ const step = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err
     })
     const result = yield* Effect.either(run)
     if (result._tag === "Right") return yield* reported(result.right, [], report)
-    if (!isolates(result.left)) return yield* Effect.fail(result.left)
-    for (let tried = 0; tried < Math.max(1, begun) && (left.pending || left.rest.length > 0); tried++) {
+    const failure = result.left
+    if (!isolates(failure)) return yield* Effect.fail(failure)
+    // Nobody is to blame for what fails before anybody's turn.
+    if (!isLeft(left) && failure instanceof SqlError) return yield* failure
+    for (let tried = 0; tried < Math.max(1, begun) && isLeft(left); tried++) {
       yield* turn
       left = yield* single(setup, left, report)
     }
@@ -125,10 +136,10 @@ const reported = <X extends Extensions.Fields, E, R>(
   others: ReadonlyArray<Event.Event<X>>,
   report: Report<E, R>
 ): Effect.Effect<Left<X>, SqlError, SqlClient | R> =>
-  Effect.map(report(done.outcomes, done.root), (root) => ({
+  Effect.map(report(done.outcomes, done.root), ({ pending, root }) => ({
     rest: [...done.rest.map(({ event }) => event), ...others],
     root,
-    pending: done.pending || root !== done.root
+    pending: done.pending || pending
   }))
 
 /** What is left of a call, at most so many of its operations; another process or call may have been quicker with them. */

@@ -57,7 +57,7 @@ export const rounds = <X extends Extensions.Fields, Out extends Event.Event, A, 
       const frame = yield* Frames.next(setup.codec, frames, preload)
       if (frame === undefined) break
       const { round, waking } = yield* decide(batch, task.decide, frame.candidates.slice(0, frames.room), waits)
-      const settled = yield* Settle.settle(yield* redacted(batch, round), batch.accepted, waking?.id, setup)
+      const settled = yield* Settle.settle(yield* redacted(batch, round), batch, waking?.id, setup)
       outcomes.push(...settled.outcomes)
       waits = waits || settled.outcomes.some(({ _tag }) => _tag === "Deferred")
       // Processors may have asked whether one of these was there.

@@ -44,13 +44,21 @@ export interface Settled<E> {
   readonly pruned: ReadonlyArray<Hash>
 }
 
+/** What the batch of a round knows. */
+export interface InBatch {
+  /** Whether an operation was accepted in this batch. */
+  readonly accepted: (id: Hash) => boolean
+  /** Whether operations went in this batch, so that a processor may have deferred until one that is no more. */
+  readonly refreshed: () => boolean
+}
+
 /**
- * Writes what became of a round of operations. `isAccepted`: whether an operation was, in this batch. `waking`: the last one
- * of the round, if it wakes something; what waits for it is noted as waiting, and woken with all the others.
+ * Writes what became of a round of operations. `waking`: the last one of the round, if it wakes something; what waits for it
+ * is noted as waiting, and woken with all the others.
  */
 export const settle = <X extends Extensions.Fields, E>(
   round: ReadonlyArray<Decision<X, E>>,
-  isAccepted: (id: Hash) => boolean,
+  batch: InBatch,
   waking: Hash | undefined,
   rules: Rules<E>
 ): Effect.Effect<Settled<E>, SqlError | InboxFull, SqlClient | Transaction> =>
@@ -58,7 +66,7 @@ export const settle = <X extends Extensions.Fields, E>(
     const outcomes: Array<Outcome.Outcome<E>> = []
     const waiting: Array<Waiting.Waits> = []
     const pruned: Array<Hash> = []
-    const waits = yield* unmet(round, (id) => id !== waking && isAccepted(id))
+    const { gone, waits } = yield* unmet(round, batch, waking)
     yield* keep(round, rules)
     for (const decision of round) {
       const { candidate, decided } = decision
@@ -78,7 +86,7 @@ export const settle = <X extends Extensions.Fields, E>(
     }
     yield* Waiting.waitAll(waiting)
     // Only now: it may be one of this round that waits.
-    yield* Waiting.meetAll(pruned)
+    yield* Waiting.meetAll([...pruned, ...gone])
     return { outcomes, pruned }
   })
 
@@ -140,27 +148,38 @@ const reject = <X extends Extensions.Fields, E>(
 
 const isPruned = (policy: Policy.Policy): boolean => policy._tag === "Discard" && policy.as === "pruned"
 
-/** What each of the deferred ones still waits for. */
+/**
+ * What each of the deferred ones still waits for, and what of that is `gone`: was pruned. Nobody waits for those, but where they
+ * went in this very batch (`refreshed`) it was decided without knowing that: it waits, and is woken at once to be decided again.
+ */
 const unmet = <X extends Extensions.Fields, E>(
   round: ReadonlyArray<Decision<X, E>>,
-  isMet: (id: Hash) => boolean
-): Effect.Effect<ReadonlyMap<Decision<X, E>, ReadonlyArray<Hash>>, SqlError, SqlClient> =>
+  batch: InBatch,
+  waking: Hash | undefined
+): Effect.Effect<
+  { readonly waits: ReadonlyMap<Decision<X, E>, ReadonlyArray<Hash>>; readonly gone: ReadonlyArray<Hash> },
+  SqlError,
+  SqlClient
+> =>
   Effect.gen(function* () {
     const waits = new Map<Decision<X, E>, ReadonlyArray<Hash>>()
     const wanted = new Set<Hash>()
     for (const { decided } of round) if (decided._tag === "Deferred") for (const id of decided.until) wanted.add(id)
-    if (wanted.size === 0) return waits
+    if (wanted.size === 0) return { waits, gone: [] }
     const before = yield* Operations.accepted(Array.from(wanted))
-    const gone = yield* Decisions.gone(Array.from(wanted))
+    const isMet = (id: Hash) => id !== waking && (before.has(id) || batch.accepted(id))
+    const fresh = batch.refreshed()
+    const how = yield* Decisions.gone(Array.from(wanted))
+    const gone = Array.from(wanted).filter((id) => how.get(id) === "pruned")
     for (const decision of round) {
       const { decided } = decision
       if (decided._tag !== "Deferred") continue
       waits.set(
         decision,
-        decided.until.filter((id) => !before.has(id) && !isMet(id) && gone.get(id) !== "pruned")
+        decided.until.filter((id) => !isMet(id) && (fresh || !gone.includes(id)))
       )
     }
-    return waits
+    return { waits, gone: fresh ? gone : [] }
   })
 
 /** Whether a new operation needs a row in the inbox: it was not accepted, and is not to be forgotten. */

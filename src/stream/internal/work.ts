@@ -65,16 +65,17 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
       (note: (outcome: Outcome.Outcome<E> | Refused) => void): Report<E, R> =>
       (decided, root) =>
         Effect.gen(function* () {
-          let own = root
+          const noted = { root, pending: false }
           const outcomes: Array<Outcome.Outcome<E>> = []
           for (const one of decided) {
-            const { outcome, root } = yield* skipped(setup, one, own)
-            own = root
+            const { outcome, root } = yield* skipped(setup, one, noted.root)
+            noted.root = root
+            noted.pending ||= isSkipped(outcome)
             note(outcome)
             if (outcome._tag !== "Refused" && outcome._tag !== "Known") outcomes.push(outcome)
           }
           yield* options.announce(outcomes)
-          return own
+          return noted
         })
 
     const process = <Err>(source: Source<X, Err>, asked: ReadonlySet<Hash>) =>
@@ -166,4 +167,7 @@ const skipped = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
 }
 
 const isAccepted = <E>(outcome: Outcome.Outcome<E> | Refused): boolean =>
-  outcome._tag === "Accepted" || (outcome._tag === "Rejected" && outcome.next._tag === "Skipped")
+  outcome._tag === "Accepted" || isSkipped(outcome)
+
+const isSkipped = <E>(outcome: Outcome.Outcome<E> | Refused): boolean =>
+  outcome._tag === "Rejected" && outcome.next._tag === "Skipped"
