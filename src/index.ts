@@ -35,10 +35,14 @@ export * as Verdict from "./core/Verdict.ts"
 /** The public key of an author. */
 export * as VerifyingKey from "./core/VerifyingKey.ts"
 
+/** The SQLite file beneath the tables. */
+export * as DatabaseFile from "./store/DatabaseFile.ts"
 /** Which operations are meant: by topic, author, log. */
 export * as Filter from "./store/Filter.ts"
 /** Evidence of forks. */
 export * as Forks from "./store/Forks.ts"
+/** What nobody needs any more. */
+export * as Garbage from "./store/Garbage.ts"
 /** Read-only lists of what is where. */
 export * as Inspect from "./store/Inspect.ts"
 /** Signing keys in files that only their owner can read. */

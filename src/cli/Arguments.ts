@@ -15,6 +15,7 @@ const valued = new Set([
   "-o",
   "--limit",
   "--why",
+  "--older-than",
   "--log-level",
   "--completions"
 ])

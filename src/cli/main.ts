@@ -10,6 +10,7 @@ import type * as Path from "@effect/platform/Path"
 import type * as Terminal from "@effect/platform/Terminal"
 import * as Cause from "effect/Cause"
 import * as Console from "effect/Console"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
@@ -216,6 +217,28 @@ const discard = Command.make(
   (options) => Effect.flatMap(Effect.all([repair, withDb(options)]), ([verbs, all]) => verbs.discard(all))
 ).pipe(Command.withDescription("Deletes an operation that was not accepted, and never takes it in again."))
 
+const collect = Command.make(
+  "collect",
+  {
+    vacuum: Options.boolean("vacuum").pipe(
+      Options.withDescription("Also rewrites the file, so that no deleted byte is left in it.")
+    ),
+    olderThan: optional(
+      Options.text("older-than").pipe(
+        Options.withPseudoName("DURATION"),
+        Options.filterMap(Duration.decodeUnknown, "--older-than takes a number and a unit, such as '90 days'"),
+        Options.withDescription("Also forgets the ids of what was pruned longer ago than, for example, '90 days'.")
+      )
+    ),
+    db,
+    json
+  },
+  (options) =>
+    Effect.flatMap(Effect.all([load(() => import("./collect.ts")), withDb(options)]), ([verbs, all]) =>
+      verbs.collect(all)
+    )
+).pipe(Command.withDescription("Frees what pruning, deletion, skip and discard left behind and nobody needs."))
+
 const decode = Command.make(
   "decode",
   {
@@ -248,6 +271,7 @@ const applecart = Command.make("applecart").pipe(
     replay,
     skip,
     discard,
+    collect,
     decode
   ])
 )

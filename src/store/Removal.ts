@@ -145,8 +145,11 @@ const selectAuthors = query(
    UNION ALL SELECT o.id, l.author, 1 FROM named JOIN applecart_operations AS o ON o.id = named.id
      JOIN applecart_logs AS l ON l.log = o.log`
 )
+// Why it was rejected may quote the body; which error it was stays.
 const clearInbox = statement(
-  `UPDATE applecart_inbox SET body = NULL WHERE id IN (SELECT unhex(value) FROM json_each(?))`
+  `UPDATE applecart_inbox SET body = NULL, reason = iif(reason IS NULL, NULL, json_object(
+     'tag', json_extract(reason, '$.tag'), 'message', 'Its body was deleted since.', 'data', json_object()))
+   WHERE id IN (SELECT unhex(value) FROM json_each(?))`
 )
 const clearOperations = statement(
   `UPDATE applecart_operations SET body = NULL WHERE id IN (SELECT unhex(value) FROM json_each(?))`

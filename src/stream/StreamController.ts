@@ -39,6 +39,7 @@ import * as Policy from "../pipeline/Policy.ts"
 import * as Rejection from "../pipeline/Rejection.ts"
 import * as Limits from "../processors/Limits.ts"
 import { Outdated, type InPlace } from "../processors/LogIntegrity.ts"
+import type * as Garbage from "../store/Garbage.ts"
 import type { MigrationError } from "../store/Migrations.ts"
 import * as Filter from "../store/Filter.ts"
 import * as Status from "../store/Status.ts"
@@ -46,6 +47,7 @@ import * as Transaction from "../store/Transaction.ts"
 import type { ApplicationBehind, CannotSkip, InboxFull, Invalid, NotInInbox, WrongApplication } from "./Errors.ts"
 import { InsideTransaction } from "./Errors.ts"
 import type { Setup } from "./internal/setup.ts"
+import * as Collect from "./internal/collect.ts"
 import * as Intake from "./internal/intake.ts"
 import * as Skip from "./internal/skip.ts"
 import * as Open from "./internal/open.ts"
@@ -127,6 +129,11 @@ export interface StreamController<in Message, out E> {
   readonly skip: (id: Hash) => Effect.Effect<number, NotInInbox | CannotSkip | Failure>
   /** Deletes an operation and remembers its id, so that it is not taken in again; recorded. */
   readonly discard: (id: Hash, why?: string) => Effect.Effect<void, NotInInbox | Failure>
+  /**
+   * Collects what pruning, deletion, skip and discard left behind, in steps between which other work goes on, and tells what was
+   * freed. Never what a promise still needs. It can be interrupted, and called again.
+   */
+  readonly collect: (options?: Garbage.Options) => Effect.Effect<Garbage.Report, Failure>
   /**
    * What became of operations that were taken in, from now on, after the commit. Bounded: a reader that lags more than 4,096 outcomes behind
    * misses the oldest; everything is in the store.
@@ -245,6 +252,7 @@ export const make = <Out extends Placed, A, E, R, E2, R2, X extends Extensions.F
           Effect.map(Skip.skip(setup, id), ({ position }) => position)
         ),
       discard: (id, why) => guarded("discard", Skip.discard(setup, id, why)),
+      collect: (options) => guarded("collect", Collect.collect(setup, options)),
       outcomes: Stream.fromPubSub(outcomes),
       status: provide(Status.status)
     }

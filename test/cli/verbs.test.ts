@@ -1,5 +1,7 @@
 import { assert, it } from "@effect/vitest"
 import * as SqlClient from "@effect/sql/SqlClient"
+import Sqlite from "better-sqlite3"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import { existsSync, readdirSync, writeFileSync, chmodSync } from "node:fs"
 import * as Database from "../../src/cli/Database.ts"
@@ -169,6 +171,34 @@ it.layer(live)((it) => {
     })
   )
 
+  it.scoped("collects what nobody needs, and says what that was", () =>
+    Effect.gen(function* () {
+      const path = yield* directory
+      const db = path("a.db")
+      yield* run(["ingest", vector("pruned.cbor"), "--db", db])
+      const before = last(yield* run(["status", "--db", db, "--json"]))
+      const collected = yield* run(["collect", "--vacuum", "--older-than", "90 days", "--db", db, "--json"])
+      assert.deepStrictEqual([collected.code, collected.err], [0, ""])
+      const { bytesAfter } = last(collected)
+      assert.deepInclude(last(collected), { pruned: 0, discarded: 0, topics: 0, vacuumed: true, wal: "emptied" })
+      assert.strictEqual(bytesAfter, read(db).length)
+      assert.deepStrictEqual(last(yield* run(["status", "--db", db, "--json"])), before)
+      const people = yield* run(["collect", "--db", db])
+      assert.match(people.out, /^Collected:\n  pruned +0 +ids forgotten; --older-than says/)
+      assert.include(people.out, `The file has ${bytesAfter} bytes now, ${bytesAfter} before; 0 pages given back`)
+
+      const reader = new Sqlite(db)
+      reader.exec("BEGIN")
+      reader.prepare("SELECT count(*) FROM applecart_operations").get()
+      yield* run(["keygen", path("key")])
+      yield* run(["publish", "--db", db, "--key", path("key"), "--topic", "apples", "x"])
+      const blocked = yield* Effect.withClock(run(["collect", "--db", db, "--json"]), Clock.make())
+      reader.close()
+      assert.deepStrictEqual([blocked.code, objects(blocked.err)[0]?.["error"]], [1, "Incomplete"])
+      assert.deepInclude(objects(blocked.out)[0], { wal: "blocked" })
+    })
+  )
+
   it.scoped("takes the database before or after the verb, or from the environment", () =>
     Effect.gen(function* () {
       const path = yield* directory
@@ -198,7 +228,8 @@ it.layer(live)((it) => {
         ["log", "--limit", "0", "--db", "x"],
         ["log", "--limit", "many", "--db", "x"],
         ["ingest", "--db", "x"],
-        ["publish", "--topic", "t", "--db", "x"]
+        ["publish", "--topic", "t", "--db", "x"],
+        ["collect", "--older-than", "long", "--db", "x"]
       ]) {
         const human = yield* run(args)
         assert.strictEqual(human.code, 1, args.join(" "))
@@ -218,7 +249,18 @@ it.layer(live)((it) => {
       assert.strictEqual((yield* run(["--version"])).out.trim(), "1.2.3")
       const help = yield* run(["--help"])
       assert.strictEqual(help.code, 0)
-      for (const verb of ["keygen", "publish", "ingest", "export", "status", "log", "waiting", "rejected", "show"]) {
+      for (const verb of [
+        "keygen",
+        "publish",
+        "ingest",
+        "export",
+        "status",
+        "log",
+        "waiting",
+        "rejected",
+        "show",
+        "collect"
+      ]) {
         assert.include(help.out, `- ${verb} `)
         const one = yield* run([verb, "--help"])
         assert.strictEqual(one.code, 0)
@@ -231,7 +273,17 @@ it.layer(live)((it) => {
     Effect.gen(function* () {
       const path = yield* directory
       const db = path("a.db")
-      for (const verb of ["status", "log", "waiting", "rejected", "show abcdef", "export", "replay", "skip abcdef"]) {
+      for (const verb of [
+        "status",
+        "log",
+        "waiting",
+        "rejected",
+        "show abcdef",
+        "export",
+        "replay",
+        "skip abcdef",
+        "collect"
+      ]) {
         const ran = yield* run([...verb.split(" "), "--db", db, "--json"])
         assert.deepStrictEqual([ran.code, objects(ran.err)[0]?.["error"]], [1, "NoDatabase"], verb)
         assert.include(String(objects(ran.err)[0]?.["message"]), db)

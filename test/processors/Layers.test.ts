@@ -2,7 +2,7 @@
  * The system layers together, as properties over generated histories: the same operations in any order, any batching, any
  * duplication, with restarts and crashes anywhere, leave the same state, byte for byte. In every order in which they stack.
  */
-import * as SqlClient from "@effect/sql/SqlClient"
+import type * as SqlClient from "@effect/sql/SqlClient"
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"

@@ -38,22 +38,26 @@ export const number = (rows: ReadonlyArray<Row>): number => {
   return 0
 }
 
-// internal
-
 /**
  * The stock client gives a plain statement the connection and only then runs it. A fiber that was made to yield in between
  * is not noticed by the semaphore, and its write would land in our transaction and share its fate. It is ahead of us in the
  * scheduler's queue: yielding lets it finish, once unless fibers yield after very few steps (there are about 60 in between).
  */
-const bystanders: Effect.Effect<void> = Effect.flatMap(FiberRef.get(FiberRef.currentMaxOpsBeforeYield), (steps) => {
-  const turns = Math.max(1, Math.ceil(128 / steps))
-  return turns === 1 ? Effect.yieldNow() : Effect.repeatN(Effect.yieldNow(), turns - 1)
-})
+export const bystanders: Effect.Effect<void> = Effect.flatMap(
+  FiberRef.get(FiberRef.currentMaxOpsBeforeYield),
+  (steps) => {
+    const turns = Math.max(1, Math.ceil(128 / steps))
+    return turns === 1 ? Effect.yieldNow() : Effect.repeatN(Effect.yieldNow(), turns - 1)
+  }
+)
+
+/** The value of a setting of the connection. */
+export const setting = (root: Root.Root, name: string): Effect.Effect<number, SqlError> =>
+  Effect.map(Root.control(root, `PRAGMA ${name}`), number)
+
+// internal
 
 const beginOther = (root: Root.Root) => Effect.as(Root.control(root, "BEGIN"), Effect.void)
-
-const setting = (root: Root.Root, name: string): Effect.Effect<number, SqlError> =>
-  Effect.map(Root.control(root, `PRAGMA ${name}`), number)
 
 const beginSqlite = (
   root: Root.Root,

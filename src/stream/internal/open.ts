@@ -6,6 +6,7 @@ import type * as Extensions from "../../core/Extensions.ts"
 import * as Application from "../../pipeline/Application.ts"
 import type * as Event from "../../pipeline/Event.ts"
 import * as Consumers from "../../store/Consumers.ts"
+import * as DatabaseFile from "../../store/DatabaseFile.ts"
 import * as Inbox from "../../store/Inbox.ts"
 import * as Migrations from "../../store/Migrations.ts"
 import * as Operations from "../../store/Operations.ts"
@@ -19,6 +20,7 @@ export const open = <X extends Extensions.Fields, Out extends Event.Event, A, E,
   setup: Setup<X, Out, A, E, R>
 ): Effect.Effect<void, SqlError | Migrations.MigrationError | WrongApplication | ApplicationBehind, SqlClient> =>
   Effect.gen(function* () {
+    yield* DatabaseFile.overwriteDeleted
     yield* Migrations.run([
       { owner: Tables.owner, migrations: Tables.migrations },
       ...[...setup.pipeline.processors, setup.application]
