@@ -57,6 +57,8 @@ export * as Operations from "./store/Operations.ts"
 export * as Shares from "./store/Shares.ts"
 /** What an SQL error means: nobody's verdict, or the operation's own fault. */
 export * as SqlReason from "./store/SqlReason.ts"
+/** Removing operations and bodies, for processors of one's own. */
+export * as Removal from "./store/Removal.ts"
 /** How much is where. */
 export * as Status from "./store/Status.ts"
 /** Transactions, and the capability that writes require. */
@@ -79,8 +81,14 @@ export * as Rejection from "./pipeline/Rejection.ts"
 
 /** Sizes, timestamps, and how much of an author is accepted in a time. */
 export * as Limits from "./processors/Limits.ts"
+/** Causal order: who answers is heard after whom he answers. */
+export * as CausalOrder from "./processors/CausalOrder.ts"
+/** Tombstones: bodies that are to be forgotten. */
+export * as Deletion from "./processors/Deletion.ts"
 /** Checks the place of an operation in its log. */
 export * as LogIntegrity from "./processors/LogIntegrity.ts"
+/** Removes what authors made unnecessary. */
+export * as Pruning from "./processors/Pruning.ts"
 /** Keeps logs with their topics, and lists those. */
 export * as Topics from "./processors/Topics.ts"
 

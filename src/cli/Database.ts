@@ -13,7 +13,10 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Application from "../pipeline/Application.ts"
 import * as Pipeline from "../pipeline/Pipeline.ts"
+import * as CausalOrder from "../processors/CausalOrder.ts"
+import * as Deletion from "../processors/Deletion.ts"
 import * as LogIntegrity from "../processors/LogIntegrity.ts"
+import * as Pruning from "../processors/Pruning.ts"
 import * as Inspect from "../store/Inspect.ts"
 import * as StreamController from "../stream/StreamController.ts"
 
@@ -53,10 +56,14 @@ export const look = <A, E, R>(
     return yield* Effect.provideService(use, SqlClient.SqlClient, client)
   }).pipe(Effect.scoped)
 
-/** A controller that accepts whatever its place in the log allows. */
+/** A controller that accepts whatever the system layers allow. */
 export type Controller = StreamController.StreamController<
   Uint8Array | undefined,
-  LogIntegrity.Fork | LogIntegrity.Outdated | LogIntegrity.LogFull
+  | LogIntegrity.Fork
+  | LogIntegrity.Outdated
+  | LogIntegrity.LogFull
+  | CausalOrder.MissingDependencies
+  | Deletion.TooManyTombstones
 >
 
 /** Why a database cannot be worked on. */
@@ -84,7 +91,11 @@ export const work = <A, E, R>(
     if (!found && !create) return yield* new NoDatabase({ file, detail: "it has none of applecart's tables." })
     return yield* Effect.gen(function* () {
       const controller = yield* StreamController.make({
-        pipeline: Pipeline.make(LogIntegrity.processor),
+        pipeline: Pipeline.make(LogIntegrity.processor).pipe(
+          Pipeline.andThen(CausalOrder.processor),
+          Pipeline.andThen(Pruning.processor),
+          Pipeline.andThen(Deletion.processor)
+        ),
         application: Application.none,
         replayOnStart
       })

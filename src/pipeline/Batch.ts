@@ -61,6 +61,8 @@ export interface Batch<in In, out E, out R> {
   readonly skip: (event: Event.Event) => number
   /** Since when a handler has been running, in milliseconds since the epoch, if one is. */
   readonly handlingSince: () => number | undefined
+  /** Whether the log of an operation was pruned past it in this batch. */
+  readonly outdated: (event: Event.Event) => boolean
   /** Whether an operation was accepted in this batch; its row is written by {@link finish}. */
   readonly accepted: (id: Hash) => boolean
   /** Writes what the accepted operations leave; gives the last position. */
@@ -79,6 +81,7 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
     let handlingSince: number | undefined = undefined
     const accepted = new Set<Hash>()
     const redacted = new Set<Hash>()
+    const prunedBelow = new Map<Log.Key, number>()
     let rows: Array<Operations.Accepted> = []
     let refreshed = false
     const evidence: Array<Pipeline.Rejected<E, R>["evidence"]> = []
@@ -151,6 +154,7 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
         onSuccess: () => {
           handlingSince = undefined
           session.keep()
+          for (const removal of removes) if (removal._tag === "Prefix") prunedBelow.set(removal.log, removal.below)
           return Effect.succeed<Decided<E>>({
             _tag: "Accepted",
             position: append(event, Event.claim(event), event.operation.body)
@@ -186,6 +190,7 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
       // Pruning is an effect, and a skipped operation has none.
       skip: (event) => append(event, { ...Event.claim(event), prune: false }, undefined),
       handlingSince: () => handlingSince,
+      outdated: ({ log, operation }) => operation.header.seqNum < (prunedBelow.get(log) ?? 0),
       accepted: (id) => accepted.has(id),
       finish: Effect.suspend(() =>
         flush.pipe(

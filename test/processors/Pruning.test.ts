@@ -205,6 +205,23 @@ describe("a prune operation", () => {
   )
 
   test(
+    "also what was rejected or waited in its own batch, before it came",
+    Effect.gen(function* () {
+      const controller = yield* open(listener("no").application)
+      const parrot = new Author(native, 1, topic)
+      for (const said of ["no", "after no", "more"]) parrot.next(text(said))
+      const prune = parrot.next(text("from here on"), true)
+      const answers = yield* controller.processAll([...raws(parrot).slice(0, 3), Operation.raw(prune)])
+      assert.deepStrictEqual(
+        answers.map((one) => ("where" in one ? one.where : one._tag)),
+        ["pruned", "pruned", "pruned", "Accepted"]
+      )
+      assert.deepInclude(yield* controller.status, { accepted: 1, rejected: 0, waiting: 0, queued: 0, pruned: 3 })
+      assert.strictEqual(yield* found("no"), 0)
+    })
+  )
+
+  test(
     "from below the prune point does not come back",
     Effect.gen(function* () {
       const { application, told } = listener()

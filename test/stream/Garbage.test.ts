@@ -210,7 +210,7 @@ describe("a collection", () => {
       yield* controller.processAll([...all, prune, fork, waits, ...duck.operations.map(raw)])
       yield* controller.receiveAll([...all, prune, fork, waits, ...duck.operations.map(raw)])
       yield* controller.drain
-      yield* controller.replay
+      yield* controller.replay()
       assert.deepStrictEqual(yield* dump, before)
       // A dependency on what was pruned is met.
       assert.deepInclude(yield* controller.process(discarded), { _tag: "Accepted" })

@@ -51,6 +51,8 @@ export interface InBatch {
   readonly accepted: (id: Hash) => boolean
   /** Whether operations went in this batch, so that a processor may have deferred until one that is no more. */
   readonly refreshed: () => boolean
+  /** Whether the log of an operation was pruned past it in this batch. */
+  readonly outdated: (event: Event.Event) => boolean
 }
 
 /**
@@ -58,7 +60,7 @@ export interface InBatch {
  * is noted as waiting, and woken with all the others.
  */
 export const settle = <X extends Extensions.Fields, E>(
-  round: ReadonlyArray<Decision<X, E>>,
+  all: ReadonlyArray<Decision<X, E>>,
   batch: InBatch,
   waking: Hash | undefined,
   rules: Rules<E>
@@ -66,7 +68,11 @@ export const settle = <X extends Extensions.Fields, E>(
   Effect.gen(function* () {
     const outcomes: Array<Outcome.Outcome<E> | Refused> = []
     const waiting: Array<Waiting.Waits> = []
-    const pruned: Array<Hash> = []
+    const isOutdated = ({ candidate: { event }, decided }: Decision<X, E>) =>
+      decided._tag !== "Accepted" && batch.outdated(event)
+    const pruned: Array<Hash> = yield* overtaken(all.filter(isOutdated).map(({ candidate }) => candidate))
+    outcomes.push(...pruned.map((id) => Outcome.known(id, "pruned")))
+    const round = all.filter((one) => !isOutdated(one))
     const { gone, waits } = yield* unmet(round, batch, waking)
     const full = yield* keep(round, waits, rules)
     for (const decision of round) {
@@ -155,6 +161,17 @@ const reject = <X extends Extensions.Fields, E>(
   })
 
 // internal
+
+/** Whatever was said of these: a later one of the round has pruned them. */
+const overtaken = (candidates: ReadonlyArray<Candidates.Candidate<Extensions.Fields>>) =>
+  Effect.gen(function* () {
+    const ids = candidates.map(({ event }) => event.id)
+    if (ids.length === 0) return ids
+    yield* Inbox.take(candidates.flatMap(({ entry }) => (entry === undefined ? [] : [entry])))
+    yield* Topics.learn(candidates.map(({ event }) => Candidates.told(event)))
+    yield* Decisions.pruned(ids, yield* Clock.currentTimeMillis)
+    return ids
+  })
 
 const isPruned = (policy: Policy.Policy): boolean => {
   const stored = Policy.stored(policy)
