@@ -20,7 +20,12 @@ import type * as Outcome from "../../src/pipeline/Outcome.ts"
 import * as Pipeline from "../../src/pipeline/Pipeline.ts"
 import * as Processor from "../../src/pipeline/Processor.ts"
 import type * as Rejection from "../../src/pipeline/Rejection.ts"
+import * as CausalOrder from "../../src/processors/CausalOrder.ts"
+import * as Deletion from "../../src/processors/Deletion.ts"
+import * as Limits from "../../src/processors/Limits.ts"
 import * as LogIntegrity from "../../src/processors/LogIntegrity.ts"
+import * as Pruning from "../../src/processors/Pruning.ts"
+import * as Topics from "../../src/processors/Topics.ts"
 import * as Inbox from "../../src/store/Inbox.ts"
 import * as Transaction from "../../src/store/Transaction.ts"
 import type * as Errors from "../../src/stream/Errors.ts"
@@ -183,6 +188,25 @@ export const stacking = () => {
     Pipeline.andThen(quota(3)),
     Pipeline.andThen(turning),
     Pipeline.andThen(classes())
+  )
+
+  // the system layers: what needs an operation in its place comes behind LogIntegrity, the rest anywhere
+  // @ts-expect-error Property 'before' is missing
+  StreamController.make({ pipeline: Pipeline.make(Pruning.processor), application: nothing })
+  // @ts-expect-error it comes too late
+  Pipeline.make(Limits.make()).pipe(Pipeline.andThen(CausalOrder.processor), Pipeline.andThen(LogIntegrity.processor))
+  // @ts-expect-error Property 'before' is missing
+  Pipeline.make(Deletion.processor).pipe(Pipeline.andThen(Pruning.processor))
+  // @ts-expect-error a controller takes no pipeline without LogIntegrity
+  StreamController.make({ pipeline: Pipeline.make(Deletion.processor), application: nothing })
+  // @ts-expect-error nor one of checks alone
+  StreamController.make({ pipeline: Pipeline.make(Limits.make()), application: nothing })
+  Pipeline.make(Deletion.processor).pipe(
+    Pipeline.andThen(Limits.make()),
+    Pipeline.andThen(LogIntegrity.processor),
+    Pipeline.andThen(Pruning.processor),
+    Pipeline.andThen(Topics.processor),
+    Pipeline.andThen(CausalOrder.processor)
   )
 
   holds<Equal<Pipeline.Error<typeof stacked>, Integrity | QuotaExceeded>>()
