@@ -80,7 +80,10 @@ const application = Application.make({
     })
 })
 
-/** An answer waits for what its author had heard. After a day it waits no more: somebody may have pruned that for good. */
+/**
+ * An answer waits for what its author had heard; for a day, since that may have been pruned for good. One that waits no more may
+ * be handled before what it answers, so the application must not care; the transcript's order does not depend on it.
+ */
 const pipeline = Pipeline.make(LogIntegrity.processor).pipe(
   Pipeline.andThen(CausalOrder.make({ tips: true, patience: "1 day" })),
   Pipeline.andThen(Pruning.processor),

@@ -4,7 +4,7 @@ import * as Array from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
-import { Crypto, Hash, Operations, OperationSequence, Topic } from "../../src/index.ts"
+import { Crypto, Hash, Inspect, Operations, OperationSequence, Topic } from "../../src/index.ts"
 import { say } from "../parrot-and-horse/story.ts"
 import { Chat } from "./chat.ts"
 import * as Peer from "./peer.ts"
@@ -38,15 +38,20 @@ const shuffled = (seed: string, paths: ReadonlyArray<string>) =>
 const names = (called: Names, ids: ReadonlyArray<Hash.Hash>) =>
   ids.map((id) => called.get(id) ?? Hash.short(id)).join(" and ")
 
-/** A peer reads mail, three operations at a time, and the story tells what waits for what, and what was woken. */
+/**
+ * A peer reads mail, two operations at a time, and the story tells what waits for what, and what was woken. Gives how many still
+ * wait.
+ */
 export const read = (peer: Peer.Peer, called: Names, paths: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     const controller = yield* Chat
     const mail = yield* shuffled(`${peer.name} reads ${paths.length}`, paths)
-    const waiting = new Set<Hash.Hash>()
+    // What waited when this peer was stopped is queued since it was started; it is decided again first.
+    yield* controller.drain
+    const waiting = new Set((yield* Inspect.waiting()).map(({ id }) => id))
     const lines: Array<string> = []
     let known = 0
-    for (const some of Array.chunksOf(mail, 3)) {
+    for (const some of Array.chunksOf(mail, 2)) {
       for (const answer of yield* controller.processAll(some, { source: "mail" })) {
         if (answer._tag === "Known") known++
         if (answer._tag === "Rejected") lines.push(`${names(called, [answer.id])} is not let in: ${answer.error._tag}`)
@@ -56,7 +61,7 @@ export const read = (peer: Peer.Peer, called: Names, paths: ReadonlyArray<string
       }
       const accepted = yield* Operations.accepted(Array.fromIterable(waiting))
       const woken = Array.fromIterable(waiting).filter((id) => accepted.has(id))
-      if (woken.length > 0) lines.push(`→ which is here now: ${names(called, woken)}`)
+      if (woken.length > 0) lines.push(`→ here it is, so now: ${names(called, woken)}`)
       for (const id of woken) waiting.delete(id)
     }
     yield* say(

@@ -63,7 +63,7 @@ const one = (cast: Cast) =>
     yield* publish(cast, "08:20", "Horse's question", Peer.say(horse, "Under which hay?", confession))
     yield* publish(cast, "08:21", "Parrot's impatience", Peer.say(parrot, impatient))
     const found = yield* publish(cast, "08:30", "Horse's news", Peer.say(horse, "Found it. It was good.", question))
-    yield* say("", "Then each gets everybody's file, shuffled, some of it twice, and reads three operations at a time.")
+    yield* say("", "Then each gets everybody's file, shuffled, some of it twice, and reads two operations at a time.")
     const mail = yield* writeAll("monday", parrot, horse, cat)
     for (const peer of [parrot, horse, cat]) yield* Mail.read(peer, called, mail)
     yield* Checks.compare([parrot, horse, cat], true)
