@@ -77,8 +77,8 @@ const two = (cast: Cast, { confession, found, question }: Monday) =>
     const { called, cat, horse, parrot } = cast
     yield* chapter("2. Cat takes a message back, and Parrot throws its old ones away")
     yield* say(
-      "Cat publishes a tombstone. Parrot publishes a snapshot with the one message that it keeps, and everything",
-      "before that in its log goes, also on all other peers. Horse knows nothing of this yet, and goes on talking."
+      "Cat publishes a tombstone. Parrot publishes a snapshot of the one message that it keeps: everything",
+      "before that in its log goes, on all peers. Horse knows nothing of this yet, and goes on talking."
     )
     yield* Clock.nextDay
     yield* publish(cast, "09:00", "Cat's tombstone", Peer.takeBack(cat, confession))
@@ -96,7 +96,8 @@ const three = ({ called, cat, horse, parrot }: Cast, owl: Peer.Peer, mail: Reado
   Effect.gen(function* () {
     yield* chapter("3. Owl is new, and gets only what is left")
     yield* say(
-      "Cat's answer names a message of Parrot that nobody has any more. Owl cannot know that, and waits for a day."
+      "Cat's answer comes after a message of Parrot that nobody has any more. Owl cannot know that; it waits",
+      "for a day, and so does whatever comes after Cat's answer."
     )
     const waiting = yield* Mail.read(owl, called, mail)
     yield* Clock.nextDay
@@ -109,6 +110,7 @@ const three = ({ called, cat, horse, parrot }: Cast, owl: Peer.Peer, mail: Reado
 const four = ({ called, cat, horse, parrot }: Cast, owl: Peer.Peer, mail: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     yield* chapter("4. Somebody brings Monday's mail once more, with all that is gone in it")
+    yield* say("Nothing of it comes back: what was pruned is let in no more, and what was deleted stays empty.")
     const peers = [parrot, horse, cat, owl]
     for (const peer of peers) yield* Mail.read(peer, called, mail)
     yield* Checks.compare(peers, false)

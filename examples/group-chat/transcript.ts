@@ -54,7 +54,11 @@ export const sideBySide = (columns: ReadonlyArray<Column>, names: ReadonlyMap<Ve
   const width = Math.floor(108 / columns.length) - 3
   const written = columns.map(({ lines, title }) => [title, "─".repeat(width), ...write(lines, names, width)])
   const height = Math.max(...written.map(({ length }) => length))
-  const row = (at: number) => written.map((column) => (column[at] ?? "").padEnd(width)).join(" │ ")
+  const row = (at: number) =>
+    written
+      .map((column) => (column[at] ?? "").padEnd(width))
+      .join(" │ ")
+      .trimEnd()
   return Console.log(["", ...Array.from({ length: height }, (_, at) => `   ${row(at)}`)].join("\n"))
 }
 
