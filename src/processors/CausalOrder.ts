@@ -39,8 +39,8 @@ export interface InOrder {
 /** What is done about operations that do not come, and about our own. */
 export interface Options {
   /**
-   * How long an operation waits for those that it names, counted from when it was received. Default: for ever. Everybody
-   * else may have pruned them long ago.
+   * How long an operation waits for those that it names and that were not received, counted from when it was received itself.
+   * Default: for ever. Everybody else may have pruned them long ago, so where logs are pruned, newcomers need an end to it.
    */
   readonly patience?: Duration.DurationInput | undefined
   /**
@@ -68,6 +68,9 @@ export const make = (
     if (missing.length > 0 && event.decidedAt < deadline) {
       return Either.right(Processor.defer(missing, Number.isFinite(deadline) ? deadline : undefined))
     }
+    // What is here has its own patience, and comes first all the same.
+    const coming = missing.filter((id) => vertex(state, id)?.received === true)
+    if (coming.length > 0) return Either.right(Processor.defer(coming))
     return missing.length > 0 && options.afterwards === "reject"
       ? Either.left(new MissingDependencies({ id: event.id, missing }))
       : Either.right(Processor.accept({ state: enter(state, event, previous), adds: { missing } }))
@@ -144,6 +147,7 @@ const enter = (
   const isNamed = vertex(state, event.id)?.named ?? false
   const added: CausalGraph.Added = {
     met: true,
+    received: false,
     clock: CausalGraph.tick(own, last),
     named: isNamed,
     logId: event.extensions.logId,
@@ -155,7 +159,7 @@ const enter = (
   return [
     [event.id, { _tag: "Vertex", vertex: added }],
     ...parents.map((id) => {
-      const parent = vertex(state, id) ?? { met: false, clock: undefined, named: false }
+      const parent = vertex(state, id) ?? { met: false, received: false, clock: undefined, named: false }
       return [id, { _tag: "Vertex", vertex: { ...parent, named: true } }] as const
     })
   ]

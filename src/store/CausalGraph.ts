@@ -64,6 +64,8 @@ export const tick = (own: number, last: Clock | undefined): Clock =>
 export interface Vertex {
   /** It was accepted, or was pruned: whoever names it need not wait. */
   readonly met: boolean
+  /** Whether it stands in the inbox: it was received, and is still to be accepted. */
+  readonly received: boolean
   /** Its place in the order; none where it is not in the graph. */
   readonly clock: Clock | undefined
   /** Whether an accepted operation comes directly after it. */
@@ -88,6 +90,7 @@ const select = query(
   `SELECT k.value AS id, c.time, c.counter, c.named,
      c.vertex IS NOT NULL OR EXISTS (SELECT 1 FROM applecart_operations AS o WHERE o.id = unhex(k.value))
        OR EXISTS (SELECT 1 FROM applecart_decisions AS d WHERE d.id = unhex(k.value) AND d.what = 'pruned') AS met,
+     EXISTS (SELECT 1 FROM applecart_inbox AS i WHERE i.id = unhex(k.value)) AS received,
      EXISTS (SELECT 1 FROM applecart_causal_edges AS e WHERE e.parent = unhex(k.value)) AS awaited
    FROM json_each(?) AS k LEFT JOIN applecart_causal AS c ON c.id = unhex(k.value)`
 )
@@ -237,6 +240,7 @@ const vertex = (row: Row): Vertex => {
   const isIn = row["time"] !== null
   return {
     met: Rows.integer(row, "met") === 1,
+    received: Rows.integer(row, "received") === 1,
     clock: isIn ? clock(row) : undefined,
     named: Rows.integer(row, isIn ? "named" : "awaited") === 1
   }

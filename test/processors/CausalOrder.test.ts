@@ -222,6 +222,21 @@ describe("patience", () => {
   )
 
   test(
+    "ends for all at once: what is here is still heard in its order",
+    Effect.gen(function* () {
+      const { application, heard } = listener()
+      const controller = yield* open(application, { patience: "1 day" })
+      yield* controller.processAll(raws(thanks, answer))
+      yield* TestClock.adjust("1 days")
+      yield* controller.drain
+      assert.deepStrictEqual(heard, [
+        { id: answer.id, missing: [question.id] },
+        { id: thanks.id, missing: [question.id] }
+      ])
+    })
+  )
+
+  test(
     "ends in a rejection where the application wants that, and a replay lets it in",
     Effect.gen(function* () {
       const { application, heard } = listener()
