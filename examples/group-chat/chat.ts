@@ -5,10 +5,17 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
-import { Application, Hash, LogIntegrity, Pipeline, StreamController, type VerifyingKey } from "../../src/index.ts"
-import * as CausalOrder from "../../src/processors/CausalOrder.ts"
-import * as Deletion from "../../src/processors/Deletion.ts"
-import * as Pruning from "../../src/processors/Pruning.ts"
+import {
+  Application,
+  CausalOrder,
+  Deletion,
+  Hash,
+  LogIntegrity,
+  Pipeline,
+  Pruning,
+  StreamController,
+  type VerifyingKey
+} from "applecart"
 
 const Said = { text: Schema.String, quote: Schema.optionalWith(Hash.Schema, { exact: true }) }
 
@@ -80,10 +87,7 @@ const application = Application.make({
     })
 })
 
-/**
- * An answer waits for what its author had heard; for a day, since that may have been pruned for good. One that waits no more may
- * be handled before what it answers, so the application must not care; the transcript's order does not depend on it.
- */
+/** An answer waits for what its author had heard; for a day, since that may have been pruned for good. */
 const pipeline = Pipeline.make(LogIntegrity.processor).pipe(
   Pipeline.andThen(CausalOrder.make({ tips: true, patience: "1 day" })),
   Pipeline.andThen(Pruning.processor),

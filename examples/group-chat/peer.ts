@@ -3,7 +3,7 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Crypto, SigningKey, Topic, type Hash, type VerifyingKey } from "../../src/index.ts"
+import { Crypto, SigningKey, Topic, type Hash, type VerifyingKey } from "applecart"
 import { Chat } from "./chat.ts"
 import * as Transcript from "./transcript.ts"
 

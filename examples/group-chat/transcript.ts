@@ -2,8 +2,7 @@
 import * as Console from "effect/Console"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
-import { Crypto, Header, Topic, type Hash, type VerifyingKey } from "../../src/index.ts"
-import * as CausalOrder from "../../src/processors/CausalOrder.ts"
+import { CausalOrder, Crypto, Header, Topic, type Hash, type VerifyingKey } from "applecart"
 import { rows } from "./chat.ts"
 import * as Clock from "./clock.ts"
 
