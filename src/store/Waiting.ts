@@ -69,7 +69,8 @@ export const exists: Effect.Effect<boolean, SqlError, SqlClient> = Effect.map(
 
 const selectWaiter = query(
   `SELECT EXISTS (SELECT 1 FROM applecart_waiting WHERE until = ?)
-       OR EXISTS (SELECT 1 FROM applecart_inbox WHERE author = ? AND log_id = ? AND seq_num <= ? AND status = 'waiting'
+       OR EXISTS (SELECT 1 FROM applecart_inbox INDEXED BY applecart_inbox_place
+                  WHERE author = ? AND log_id = ? AND seq_num <= ? AND status = 'waiting'
                   AND entry <> ?) AS waits`
 )
 
@@ -107,7 +108,7 @@ export interface Page {
 }
 
 const selectByPlace = query(
-  `SELECT ${columns}, i.seq_num FROM applecart_inbox AS i
+  `SELECT ${columns}, i.seq_num FROM applecart_inbox AS i INDEXED BY applecart_inbox_place
    WHERE author = ? AND log_id = ? AND seq_num <= ? AND status = 'waiting' AND (seq_num, entry) > (?, ?)
    ORDER BY seq_num, entry LIMIT ?`
 )
@@ -147,7 +148,7 @@ export const woken = (
   })
 
 const selectBehind = query(
-  `SELECT ${columns}, i.seq_num FROM applecart_inbox AS i
+  `SELECT ${columns}, i.seq_num FROM applecart_inbox AS i INDEXED BY applecart_inbox_place
    WHERE author = ? AND log_id = ? AND seq_num > ? AND status = 'waiting' ORDER BY seq_num, entry LIMIT ?`
 )
 const selectWaiters = query(
