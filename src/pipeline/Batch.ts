@@ -12,14 +12,14 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { Hash } from "../core/Hash.ts"
-import * as Log from "../core/Log.ts"
-import * as Decisions from "../store/Decisions.ts"
+import type * as Log from "../core/Log.ts"
 import * as Operations from "../store/Operations.ts"
 import * as Removal from "../store/Removal.ts"
 import * as SqlReason from "../store/SqlReason.ts"
 import * as Transaction from "../store/Transaction.ts"
 import type * as Application from "./Application.ts"
 import * as Event from "./Event.ts"
+import * as Ledger from "./internal/ledger.ts"
 import type * as Pipeline from "./Pipeline.ts"
 import * as Rejection from "./Rejection.ts"
 
@@ -77,12 +77,11 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
     const session = definition.pipeline.open()
     const clock = yield* Effect.clock
     const acceptedAt = clock.unsafeCurrentTimeMillis()
-    let position = yield* Operations.lastPosition
+    const ledger = Ledger.make(yield* Operations.lastPosition, acceptedAt)
+    /** Writes what was accepted since it was done last. */
+    const flush = Effect.zipRight(session.save, ledger.write)
     let handlingSince: number | undefined = undefined
-    const accepted = new Set<Hash>()
-    const redacted = new Set<Hash>()
     const prunedBelow = new Map<Log.Key, number>()
-    let rows: Array<Operations.Accepted> = []
     let refreshed = false
     const evidence: Array<Pipeline.Rejected<E, R>["evidence"]> = []
 
@@ -91,39 +90,21 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
       session.refresh()
     }
 
-    const append = (event: Event.Event, claim: Log.Claim, body: Uint8Array | undefined): number => {
-      position += 1
-      accepted.add(event.id)
-      rows.push(row(event, claim, body, position, acceptedAt))
-      return position
-    }
-
     const admit = <Ev extends Event.Event>(events: ReadonlyArray<Ev>) =>
       session.redact === undefined
         ? Effect.succeed(events)
         : Effect.map(session.redact(events), (ids) =>
             events.map((event) => {
               if (!ids.has(event.id)) return event
-              redacted.add(event.id)
+              ledger.redacted(event.id)
               return Event.withoutBody(event)
             })
           )
 
-    /** Writes what was accepted since it was done last. */
-    const flush = Effect.suspend(() => {
-      const written = rows
-      rows = []
-      const deleted = written.flatMap(({ operation: { id } }) => (redacted.has(id) ? [id] : []))
-      return session.save.pipe(
-        Effect.zipRight(Operations.append(written)),
-        Effect.zipRight(Decisions.deleted(deleted, acceptedAt))
-      )
-    })
-
     /** What is to be removed has to be in the tables; then the same is decided again, from states that were read back. */
     const decide = (event: In) =>
       Effect.flatMap(session.decide(event), (step) => {
-        if (step._tag !== "Passed" || step.removes.length === 0 || rows.length === 0) return Effect.succeed(step)
+        if (step._tag !== "Passed" || step.removes.length === 0 || !ledger.hasUnwritten()) return Effect.succeed(step)
         session.drop()
         return Effect.zipRight(flush, session.decide(event))
       })
@@ -132,7 +113,7 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
     const remove = (event: Out, removal: Removal.Removal) => {
       const how = removal._tag === "Prefix" ? "pruned" : "deleted"
       return Removal.each(removal, (operations) =>
-        definition.application.forget({ how, operations, event, position: position + 1 })
+        definition.application.forget({ how, operations, event, position: ledger.next() })
       ).pipe(
         Effect.zipRight(session.forget(removal)),
         Effect.zipRight(Removal.apply(removal, acceptedAt)),
@@ -142,7 +123,7 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
 
     const handle = ({ event, removes }: Pipeline.Passed<Out>) => {
       handlingSince = clock.unsafeCurrentTimeMillis()
-      const handled = definition.application.handle(event, position + 1)
+      const handled = definition.application.handle(event, ledger.next())
       const whole =
         removes.length === 0
           ? handled
@@ -157,7 +138,7 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
           for (const removal of removes) if (removal._tag === "Prefix") prunedBelow.set(removal.log, removal.below)
           return Effect.succeed<Decided<E>>({
             _tag: "Accepted",
-            position: append(event, Event.claim(event), event.operation.body)
+            position: ledger.append(event, Event.claim(event), event.operation.body)
           })
         },
         onFailure: (cause) => {
@@ -188,39 +169,21 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
       refresh,
       refreshed: () => refreshed,
       // Pruning is an effect, and a skipped operation has none.
-      skip: (event) => append(event, { ...Event.claim(event), prune: false }, undefined),
+      skip: (event) => ledger.append(event, { ...Event.claim(event), prune: false }, undefined),
       handlingSince: () => handlingSince,
       outdated: ({ log, operation }) => operation.header.seqNum < (prunedBelow.get(log) ?? 0),
-      accepted: (id) => accepted.has(id),
+      accepted: ledger.accepted,
       finish: Effect.suspend(() =>
         flush.pipe(
           // Evidence may speak of operations of this very batch.
           Effect.zipRight(Effect.forEach(evidence, (keep) => keep, { discard: true })),
-          Effect.map(() => position)
+          Effect.map(() => ledger.next() - 1)
         )
       )
     }
   })
 
 // internal
-
-const row = (
-  event: Event.Event,
-  claim: Log.Claim,
-  body: Uint8Array | undefined,
-  position: number,
-  acceptedAt: number
-): Operations.Accepted => ({
-  position,
-  operation: event.operation,
-  body,
-  acceptedAt,
-  log: event.log,
-  author: event.author,
-  logId: event.extensions.logId,
-  topic: event.topic,
-  head: Log.append(undefined, event.id, claim)
-})
 
 /**
  * What a handler's failure means. An infrastructure error, wherever in the cause it stands, is the batch's failure. An

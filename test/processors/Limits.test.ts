@@ -26,7 +26,8 @@ import * as Transaction from "../../src/store/Transaction.ts"
 import * as SqlFaults from "../../src/testing/SqlFaults.ts"
 import * as StreamController from "../../src/stream/StreamController.ts"
 import { native, random } from "../core/support.ts"
-import { cut, fresh, shuffled, sizeOf, Writer } from "../support/Flood.ts"
+import { shuffled } from "../support/Delivery.ts"
+import { cut, fresh, sizeOf, Writer } from "../support/Flood.ts"
 import { state } from "../support/Peer.ts"
 
 const open = (options: Limits.Options<Extensions.Any>, batchSize = 100) =>

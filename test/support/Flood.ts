@@ -74,17 +74,6 @@ export const rows = Effect.gen(function* () {
   return counts
 })
 
-export const shuffled = <A>(items: ReadonlyArray<A>, seed: number): ReadonlyArray<A> => {
-  const { below } = random(seed)
-  const made = [...items]
-  for (let at = made.length - 1; at > 0; at--) {
-    const other = below(at + 1)
-    const [a, b] = [made[at], made[other]]
-    if (a !== undefined && b !== undefined) [made[at], made[other]] = [b, a]
-  }
-  return made
-}
-
 /** Pieces of random size. */
 export const cut = <A>(items: ReadonlyArray<A>, most: number, seed: number): ReadonlyArray<ReadonlyArray<A>> => {
   const { below } = random(seed)
