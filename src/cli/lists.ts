@@ -78,6 +78,9 @@ const statusText = (db: string, found: Status.Status): string => {
     ["logs", found.logs, `by ${Output.count(found.authors, "author")}`],
     ["topics", found.topics, found.topics === 0 ? "" : "each of them: applecart topics"]
   ]
+  if (found.pruned > 0)
+    rows.push(["pruned", found.pruned, "their authors made them unnecessary; only their ids are kept"])
+  if (found.deleted > 0) rows.push(["deleted", found.deleted, "of the accepted: header only, on their authors' wish"])
   if (found.skipped > 0) rows.push(["skipped", found.skipped, "of the accepted: header only"])
   if (found.forks > 0) rows.push(["forks", found.forks, "authors who signed two operations for one place"])
   return `${db}\n${Output.table(rows, "  ")}`

@@ -33,6 +33,7 @@ const place = (found: Inspect.Found): Output.Fields => {
     case "Accepted":
       return {
         where: found.skipped ? "skipped" : "accepted",
+        ...(found.deleted ? { body: "deleted" } : {}),
         position: found.position,
         acceptedAt: iso(found.acceptedAt),
         why: found.why
@@ -47,7 +48,9 @@ const place = (found: Inspect.Found): Output.Fields => {
       return { where: "rejected", processor: found.processor, error: tag, message, data, notBefore, ...received(found) }
     }
     case "Discarded":
-      return { where: "discarded", why: found.why, discardedAt: iso(found.discardedAt) }
+      return { where: "discarded", why: found.why, discardedAt: iso(found.goneAt) }
+    case "Pruned":
+      return { where: "pruned", prunedAt: iso(found.goneAt) }
   }
 }
 
@@ -59,7 +62,7 @@ const received = ({ attempts, receivedAt, source }: Inspect.Received): Output.Fi
 
 /** What it says. */
 const content = (found: Inspect.Found): Output.Fields => {
-  if (found._tag === "Discarded") return {}
+  if (found._tag === "Discarded" || found._tag === "Pruned") return {}
   const { bodySize, bodyStart, logId, topic } = found
   const body = { bodySize: bodySize ?? null, bodyStart: bodyStart === undefined ? undefined : Bytes.toHex(bodyStart) }
   const parsed = Header.parse(found.header)

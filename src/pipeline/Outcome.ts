@@ -46,7 +46,7 @@ export type Next =
   | { readonly _tag: "Held" }
   | { readonly _tag: "Retry"; readonly at: number }
   | { readonly _tag: "Skipped"; readonly position: number }
-  | { readonly _tag: "Discarded" }
+  | { readonly _tag: "Discarded"; readonly as: "discarded" | "pruned" }
   /** It was not taken in; the sender may send it again. */
   | { readonly _tag: "Refused" }
 

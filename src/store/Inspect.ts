@@ -40,6 +40,8 @@ export interface Accepted extends Listed {
   readonly acceptedAt: number
   /** Whether only its header was let in. */
   readonly skipped: boolean
+  /** Whether its body was deleted. */
+  readonly deleted: boolean
 }
 
 /** An operation in the inbox. `receivedAt`: milliseconds since the epoch. */
@@ -78,7 +80,8 @@ export const isStore: Effect.Effect<boolean, SqlError, SqlClient> = Effect.map(
 
 const fromLog = (more = "") => `
   SELECT o.position, o.id, l.author, l.log_id, o.seq_num, t.hash AS topic, length(o.body) AS body_size, o.accepted_at,
-    EXISTS (SELECT 1 FROM applecart_decisions AS d WHERE d.id = o.id AND d.what = 'skipped') AS skipped${more}
+    EXISTS (SELECT 1 FROM applecart_decisions AS d WHERE d.id = o.id AND d.what = 'skipped') AS skipped,
+    EXISTS (SELECT 1 FROM applecart_decisions AS d WHERE d.id = o.id AND d.what = 'deleted') AS deleted${more}
   FROM applecart_operations AS o
     JOIN applecart_logs AS l ON l.log = o.log
     LEFT JOIN applecart_topics AS t ON t.topic = l.topic`
@@ -116,12 +119,15 @@ export type Found =
   | ({ readonly _tag: "Queued" } & Received & Content)
   | ({ readonly _tag: "Waiting" } & Waiting & Content)
   | ({ readonly _tag: "Rejected" } & Rejected & Content)
-  | {
-      readonly _tag: "Discarded"
-      readonly id: Hash.Hash
-      readonly why: string | undefined
-      readonly discardedAt: number
-    }
+  | ({ readonly _tag: "Discarded" } & Gone)
+  | ({ readonly _tag: "Pruned" } & Gone)
+
+/** On somebody's decision, or since its author made it unnecessary. `goneAt`: milliseconds since the epoch. */
+interface Gone {
+  readonly id: Hash.Hash
+  readonly why: string | undefined
+  readonly goneAt: number
+}
 
 interface Content {
   /** The header as it was received, for `Header.parse`. */
@@ -145,9 +151,9 @@ export const show = (id: Hash.Hash): Effect.Effect<Found | undefined, SqlError, 
     const [decision] = yield* selectDecision(bytes)
     const why = decision === undefined ? undefined : Rows.optionalText(decision, "why")
     if (inLog !== undefined) return { _tag: "Accepted", ...accepted(inLog), why, ...content(inLog) }
-    return decision === undefined
-      ? undefined
-      : { _tag: "Discarded", id, why, discardedAt: Rows.integer(decision, "decided_at") }
+    if (decision === undefined) return undefined
+    const gone = { id, why, goneAt: Rows.integer(decision, "decided_at") }
+    return Rows.text(decision, "what") === "pruned" ? { _tag: "Pruned", ...gone } : { _tag: "Discarded", ...gone }
   })
 
 const selectIds = query(
@@ -191,7 +197,8 @@ const accepted = (row: Row): Accepted => ({
   ...listed(row),
   position: Rows.integer(row, "position"),
   acceptedAt: Rows.integer(row, "accepted_at"),
-  skipped: Rows.integer(row, "skipped") === 1
+  skipped: Rows.integer(row, "skipped") === 1,
+  deleted: Rows.integer(row, "deleted") === 1
 })
 
 const inInbox = (row: Row): Received => ({

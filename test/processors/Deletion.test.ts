@@ -16,6 +16,7 @@ import * as Pipeline from "../../src/pipeline/Pipeline.ts"
 import * as Deletion from "../../src/processors/Deletion.ts"
 import * as LogIntegrity from "../../src/processors/LogIntegrity.ts"
 import * as Pruning from "../../src/processors/Pruning.ts"
+import * as Inspect from "../../src/store/Inspect.ts"
 import * as StreamController from "../../src/stream/StreamController.ts"
 import { native } from "../core/support.ts"
 import * as History from "../support/History.ts"
@@ -102,6 +103,7 @@ describe("a tombstone", () => {
       assert.strictEqual(yield* found, 0)
       assert.deepStrictEqual(told, [{ how: "deleted", id: target.id, body: secret }])
       assert.deepInclude(yield* controller.status, { accepted: 3, deleted: 1 })
+      assert.deepInclude(yield* Inspect.show(target.id), { _tag: "Accepted", deleted: true, bodySize: undefined })
       // the log is whole, and the body does not come back
       assert.deepInclude(yield* controller.process(Operation.raw(target)), { _tag: "Known", where: "accepted" })
       assert.deepInclude(yield* controller.process(Operation.raw(next)), { _tag: "Accepted" })

@@ -142,7 +142,11 @@ describe("through the pipeline", () => {
         yield* controller.processAll([prune, last].map(Operation.raw))
         assert.deepStrictEqual(yield* prunedBelow, [2])
         const outcome = yield* controller.process(Operation.raw(old))
-        assert.deepInclude(outcome, { _tag: "Rejected", processor: "log-integrity", next: { _tag: "Discarded" } })
+        assert.deepInclude(outcome, {
+          _tag: "Rejected",
+          processor: "log-integrity",
+          next: { _tag: "Discarded", as: "pruned" }
+        })
         assert.isTrue(outcome._tag === "Rejected" && outcome.error instanceof LogIntegrity.Outdated)
         assert.deepStrictEqual(yield* Forks.all, [])
       })

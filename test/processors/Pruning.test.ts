@@ -14,6 +14,7 @@ import * as Pipeline from "../../src/pipeline/Pipeline.ts"
 import * as Policy from "../../src/pipeline/Policy.ts"
 import * as LogIntegrity from "../../src/processors/LogIntegrity.ts"
 import * as Pruning from "../../src/processors/Pruning.ts"
+import * as Inspect from "../../src/store/Inspect.ts"
 import type { Removed } from "../../src/store/Removal.ts"
 import * as StreamController from "../../src/stream/StreamController.ts"
 import { native } from "../core/support.ts"
@@ -93,6 +94,7 @@ describe("a prune operation", () => {
       )
       assert.deepStrictEqual(told[0]?.operations[3]?.body, text("said 3"))
       assert.deepInclude(yield* controller.status, { accepted: 2, pruned: 5, discarded: 0 })
+      assert.deepInclude(yield* Inspect.show(parrot.operations[0]?.id ?? prune.id), { _tag: "Pruned" })
       // nothing of it comes back, and the sender is told why
       assert.deepStrictEqual(
         (yield* controller.processAll(raws(parrot))).map((one) => ("where" in one ? one.where : one._tag)),
@@ -232,7 +234,7 @@ describe("a prune operation", () => {
       yield* controller.process(Operation.raw(now))
       assert.deepInclude(yield* controller.process(Operation.raw(old)), {
         _tag: "Rejected",
-        next: { _tag: "Discarded" }
+        next: { _tag: "Discarded", as: "pruned" }
       })
       assert.deepStrictEqual(yield* kept, [6])
       assert.deepStrictEqual(told, [])

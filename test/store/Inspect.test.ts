@@ -92,7 +92,7 @@ it.layer(files)("Inspect", (it) => {
       const { five, four, id, one, three, two } = yield* Effect.scoped(scenario)
       const found = (operation: Operation.Operation | undefined) =>
         Effect.map(Inspect.show(id(operation)), (shown) => {
-          if (shown === undefined || shown._tag === "Discarded") return shown
+          if (shown === undefined || shown._tag === "Discarded" || shown._tag === "Pruned") return shown
           assert.deepStrictEqual(Header.parse(shown.header), Header.parse(operation?.headerBytes ?? new Uint8Array()))
           const { bodyStart, header, ...rest } = shown
           assert.deepStrictEqual(header, operation?.headerBytes)

@@ -426,7 +426,9 @@ describe("policies", () => {
       const controller = yield* withPolicy(Policy.discard)
       const parrot = yield* author(1)
       const [bad, next] = [parrot.next(give(4)), parrot.next(pick(2))]
-      assert.deepInclude(yield* controller.process(Operation.raw(bad)), { next: { _tag: "Discarded" } })
+      assert.deepInclude(yield* controller.process(Operation.raw(bad)), {
+        next: { _tag: "Discarded", as: "discarded" }
+      })
       assert.deepInclude(yield* controller.process(Operation.raw(bad)), { _tag: "Known", where: "discarded" })
       assert.deepInclude(yield* controller.receive(Operation.raw(bad)), { _tag: "Known", where: "discarded" })
       assert.deepInclude(yield* controller.process(Operation.raw(next)), { _tag: "Deferred" })

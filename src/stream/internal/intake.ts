@@ -165,7 +165,11 @@ const where = <E>(outcome: Outcome.Outcome<E>): Outcome.Where => {
     case "Deferred":
       return "waiting"
     case "Rejected":
-      return outcome.next._tag === "Discarded" ? "discarded" : outcome.next._tag === "Skipped" ? "accepted" : "rejected"
+      return outcome.next._tag === "Discarded"
+        ? outcome.next.as
+        : outcome.next._tag === "Skipped"
+          ? "accepted"
+          : "rejected"
   }
 }
 

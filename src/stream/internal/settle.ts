@@ -152,7 +152,7 @@ const reject = <X extends Extensions.Fields, E>(
       yield* Inbox.take(candidate.entry === undefined ? [] : [candidate.entry])
       if (isPruned(chosen)) yield* Topics.learn([Candidates.told(candidate.event)])
       yield* Decisions.record(id, chosen.as, isPruned(chosen) ? undefined : Rejection.encode(error), now)
-      return outcome({ _tag: "Discarded" })
+      return outcome({ _tag: "Discarded", as: chosen.as })
     }
     const delay = chosen._tag === "Retry" ? yield* Policy.delay(chosen.schedule, attempts, now) : Option.none()
     const notBefore = Option.isSome(delay) ? now + Duration.toMillis(delay.value) : undefined
