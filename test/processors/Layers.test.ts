@@ -129,6 +129,9 @@ const delivery = FastCheck.record({
 
 const ways: ReadonlyArray<Step["_tag"]> = ["Process", "Receive", "ReceiveAndDrain", "Restart", "Process"]
 
+/** In CI the same histories each time, so that a change is to blame for what turns red; elsewhere others in every run. */
+const seeded = process.env["CI"] === undefined ? {} : { seed: 20_261_124 }
+
 /** `kinds`: what the stack has a layer for. A prune operation makes others unnecessary only where they are pruned. */
 const converges = (stacking: Stacking, numRuns: number, kinds: ReadonlyArray<History.Deed["kind"]>) =>
   FastCheck.assert(
@@ -143,7 +146,7 @@ const converges = (stacking: Stacking, numRuns: number, kinds: ReadonlyArray<His
         assert.deepStrictEqual(rows, Object.entries(expected).find(([name]) => name === table)?.[1], table)
       }
     }),
-    { numRuns }
+    { numRuns, ...seeded }
   )
 
 /** Every order of the layers that type-checks: whatever needs an operation in its place comes behind LogIntegrity. */
