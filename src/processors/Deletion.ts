@@ -1,7 +1,7 @@
 /**
  * Deletion: a tombstone is an operation that names earlier ones whose bodies are to be forgotten. Their headers stay, so that
  * their logs stay whole; their bodies go in the transaction that accepts the tombstone, and do not come back through replay,
- * import or a peer. The application is told before they go ({@link Application.Forgotten}), and its no keeps them.
+ * import or a peer. The application is told before they go (`Application.Forgotten`), and its no keeps them.
  *
  * A tombstone may come before what it names: the body is then dropped on arrival. So that this makes no difference, a
  * tombstone that names somebody else's operation is not rejected, which would need to know whose it is, but has no effect on it.

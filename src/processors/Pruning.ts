@@ -1,6 +1,6 @@
 /**
  * Pruning: an operation with the prune flag removes everything before it in its log, headers and bodies, in the transaction
- * that accepts it. The application is told what goes before it goes ({@link Application.Forgotten}), and its no keeps it all.
+ * that accepts it. The application is told what goes before it goes (`Application.Forgotten`), and its no keeps it all.
  *
  * p2panda prunes by the flag of any operation that arrives, also of one that it does not take in; here only an operation that
  * has its place in its log, and was accepted by everyone, prunes.

@@ -1,6 +1,6 @@
 /**
  * Which bodies were deleted, and by whom: a row for each operation that an accepted tombstone names, whether it has come or
- * not. The rows of {@link module:Deletion}.
+ * not. The state of the processor `Deletion`.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
