@@ -66,6 +66,8 @@ export * as Transaction from "./store/Transaction.ts"
 
 /** The handler at the end of the pipeline. */
 export * as Application from "./pipeline/Application.ts"
+/** Readers of accepted operations beside the application. */
+export * as Consumer from "./pipeline/Consumer.ts"
 /** An operation on its way through the pipeline. */
 export * as Event from "./pipeline/Event.ts"
 /** What became of an operation. */
@@ -94,5 +96,9 @@ export * as Topics from "./processors/Topics.ts"
 
 /** What the stream controller answers besides outcomes. */
 export * as Errors from "./stream/Errors.ts"
+/** What can be asked of the consumers of a controller. */
+export type * as Consumers from "./stream/Consumers.ts"
+/** Accepted operations for readers that are not in the database. */
+export type * as Pull from "./stream/Pull.ts"
 /** When operations are processed. */
 export * as StreamController from "./stream/StreamController.ts"

@@ -2,7 +2,7 @@
  * The application: the handler at the end of the pipeline, with the last word. Its success is the acknowledgement; its
  * failure undoes everything that the operation did, in all layers.
  */
-import type { SqlClient } from "@effect/sql/SqlClient"
+import { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -61,25 +61,46 @@ export interface Application<in In, in out A, out E, out R> {
   ) => Effect.Effect<unknown, E | SqlError | Rejection.InvalidMessage, R>
   /** Deletes what the application keeps about operations that go. A failure rejects the operation that makes them go. */
   readonly forget: (forgotten: Forgotten<In & Event>) => Effect.Effect<unknown, E | SqlError, R>
-  /** Empties the application's tables, for a rebuild. */
-  readonly reset: Effect.Effect<unknown, SqlError, SqlClient | Transaction>
+  /** Empties the application's tables, for a rebuild. `undefined`: it cannot be rebuilt. */
+  readonly reset: Effect.Effect<unknown, SqlError, SqlClient | Transaction> | undefined
+  /** What is done in the transaction in which it has caught up, for the first time with this version. */
+  readonly ready: Effect.Effect<unknown, SqlError, SqlClient | Transaction>
 }
 
 /** The errors with which an application rejects. */
 export type Error<App> = App extends Application<infer _In, infer _A, infer E, infer _R> ? E : never
 
-interface Options {
+export interface Options {
   /** Names the consumer whose acknowledgements are kept; one database belongs to one application. */
   readonly name: string
-  /** Raised when the handler would do something else with the same operations. */
+  /**
+   * Raised when the handler would do something else with the same operations. What is kept is then emptied (`reset`) and built
+   * anew from everything that was accepted, before anything new is.
+   */
   readonly version: number
   /** The application's tables, brought up to date when a controller opens the database. */
   readonly migrations?: ReadonlyArray<Migration> | undefined
   /** A handler that takes longer is stopped and its operation rejected. Default: 10 seconds. */
   readonly timeLimit?: Duration.DurationInput | undefined
-  /** Empties the application's tables, for a rebuild. */
+  /** Empties the application's tables, for a rebuild; {@link emptying} is enough for most. */
   readonly reset?: Effect.Effect<unknown, SqlError, SqlClient | Transaction> | undefined
+  /**
+   * Done in the transaction in which it has caught up, for the first time with this version: the place to let readers see new
+   * tables instead of the old ones, which have served them until then.
+   */
+  readonly ready?: Effect.Effect<unknown, SqlError, SqlClient | Transaction> | undefined
 }
+
+/**
+ * A `reset` that deletes all rows of these tables, in this order.
+ *
+ * @example
+ * Application.make({ name: "apples", version: 2, reset: Application.emptying("baskets"), ... })
+ */
+export const emptying = (...tables: ReadonlyArray<string>): Effect.Effect<void, SqlError, SqlClient | Transaction> =>
+  Effect.flatMap(SqlClient, (sql) =>
+    Effect.forEach(tables, (table) => sql`DELETE FROM ${sql(table)}`, { discard: true })
+  )
 
 /**
  * An application whose messages have a schema. The body is the message's encoded form as canonical CBOR, p2panda's
@@ -173,7 +194,8 @@ function build<In, A, E, R, E2, R2>(
     // `E` is `SqlError` and what is left without it; TypeScript cannot see that of a parameter.
     handle: parts.handle as Built["handle"],
     forget: (parts.forget ?? (() => Effect.void)) as Built["forget"],
-    reset: options.reset ?? Effect.void
+    reset: options.reset,
+    ready: options.ready ?? Effect.void
   }
 }
 

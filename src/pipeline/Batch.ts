@@ -7,15 +7,13 @@
  * table; earlier only before an operation that removes others, which may have come in this very batch.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
-import { SqlError } from "@effect/sql/SqlError"
-import * as Cause from "effect/Cause"
+import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import type { Hash } from "../core/Hash.ts"
 import type * as Log from "../core/Log.ts"
+import * as Notices from "../store/Notices.ts"
 import * as Operations from "../store/Operations.ts"
 import * as Removal from "../store/Removal.ts"
-import * as SqlReason from "../store/SqlReason.ts"
 import * as Transaction from "../store/Transaction.ts"
 import type * as Application from "./Application.ts"
 import * as Event from "./Event.ts"
@@ -116,6 +114,7 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
         definition.application.forget({ how, operations, event, position: ledger.next() })
       ).pipe(
         Effect.zipRight(session.forget(removal)),
+        Effect.zipRight(Effect.suspend(() => Notices.write(removal, ledger.next()))),
         Effect.zipRight(Removal.apply(removal, acceptedAt)),
         Effect.tap(() => Effect.sync(refresh))
       )
@@ -145,7 +144,7 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
           handlingSince = undefined
           session.drop()
           return Effect.map(
-            verdict(cause),
+            Rejection.verdict(cause),
             (error): Decided<E> => ({ _tag: "Rejected", processor: definition.application.name, error })
           )
         }
@@ -182,17 +181,3 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
       )
     }
   })
-
-// internal
-
-/**
- * What a handler's failure means. An infrastructure error, wherever in the cause it stands, is the batch's failure. An
- * interruption that arrives here is the handler's own (one from outside never gets this far) and so counts as a bug.
- */
-const verdict = <E>(cause: Cause.Cause<E | SqlError>): Effect.Effect<E | Rejection.BuiltIn, SqlError> => {
-  const infrastructure = SqlReason.inCause(cause)
-  if (Option.isSome(infrastructure)) return Effect.fail(infrastructure.value)
-  const failure = Cause.failureOption(cause)
-  if (Option.isNone(failure)) return Effect.succeed(Rejection.defect(cause))
-  return Effect.succeed(failure.value instanceof SqlError ? Rejection.statementFailed(failure.value) : failure.value)
-}

@@ -31,7 +31,10 @@ export interface Event<out X extends Extensions.Fields = Extensions.Fields> {
    * that a decision may depend on.
    */
   readonly decidedAt: number
-  /** Whether it was accepted before and is only handed over again. */
+  /**
+   * Whether whoever reads it was handed it before, by this version or an earlier one. It is then read back from the store, as
+   * is what a consumer is handed: `source` is not known any more, and `receivedAt` is the time of its acceptance.
+   */
   readonly replay: boolean
 }
 
@@ -61,12 +64,28 @@ export const make = <X extends Extensions.Fields>(
   replay: false
 })
 
+/** The event of an operation that was accepted at a time and is handed over again; `replay`: not for the first time. */
+export const again = <X extends Extensions.Fields>(
+  operation: Operation.Operation,
+  extensions: X,
+  { acceptedAt, topic }: { readonly acceptedAt: number; readonly topic: Topic | undefined },
+  replay: boolean
+): Event<X> => ({
+  ...make(operation, extensions, { topic, source: undefined, receivedAt: acceptedAt }),
+  decidedAt: acceptedAt,
+  replay
+})
+
 /** The same event without its body: it was deleted, and is not there for anybody. */
 export const withoutBody = <E extends Event>(event: E): E => ({
   ...event,
   operation: { ...event.operation, body: undefined },
   payload: undefined
 })
+
+/** Whether there is a body that is not here: it was deleted, or the operation was skipped. */
+export const lacksBody = ({ operation: { body, header } }: Event): boolean =>
+  header.payloadSize > 0 && body === undefined
 
 /** What a log needs to know of an event to give it its place. */
 export const claim = (event: Event): Log.Claim => ({

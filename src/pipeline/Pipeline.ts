@@ -12,7 +12,6 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import { pipeArguments, type Pipeable } from "effect/Pipeable"
 import type { Hash } from "../core/Hash.ts"
-import type { Migration } from "../store/Migrations.ts"
 import type { Removal } from "../store/Removal.ts"
 import * as SqlReason from "../store/SqlReason.ts"
 import type { Transaction } from "../store/Transaction.ts"
@@ -23,16 +22,23 @@ import * as Rejection from "./Rejection.ts"
 /** Takes events as `In`, hands them to the application as `Out`, rejects with `E`, needs the services `R`. */
 export interface Pipeline<in In, out Out, out E, out R> extends Pipeable {
   /** The processors, first to last. */
-  readonly processors: ReadonlyArray<{
-    readonly name: string
-    readonly migrations: ReadonlyArray<Migration>
-    readonly collect: (limit: number) => Effect.Effect<number, SqlError, Transaction | SqlClient | R>
-  }>
+  readonly processors: ReadonlyArray<Layer<In, E, R>>
   /** What the processors say of an event without any state: the first one that says no. */
   readonly check: (event: Event) => Either.Either<void, Checked<E>>
   /** Begins a batch. */
   readonly open: () => Session<In, Out, E, R>
 }
+
+/** One of the processors of a pipeline. */
+export interface Layer<in In, out E, out R>
+  extends Pick<Processor.Processor<never, unknown, E, R>, "name" | "migrations" | "collect" | "version" | "reset"> {
+  /** Begins a page of operations that were accepted before, and that only this processor decides about again. */
+  readonly rebuild: () => Rebuild<In, E, R>
+}
+
+/** A processor at work on operations that were accepted before; see {@link Processor.Session}. */
+export interface Rebuild<in In, out E, out R>
+  extends Pick<Session<In, unknown, E, R>, "preload" | "decide" | "keep" | "drop" | "save"> {}
 
 /** What an event looks like behind a pipeline: the type that a handler may ask for. */
 export type Out<P> = P extends Pipeline<infer _In, infer O, infer _E, infer _R> ? O : never
@@ -57,6 +63,9 @@ export interface Session<in In, out Out, out E, out R> {
   readonly save: Effect.Effect<void, SqlError, Transaction | SqlClient | R>
   readonly refresh: () => void
   readonly forget: (removal: Removal) => Effect.Effect<void, SqlError, Transaction | SqlClient | R>
+  readonly preloadRecall: (events: ReadonlyArray<Event>) => Effect.Effect<void, SqlError, SqlClient | R>
+  /** The event as it was behind the pipeline, of an operation that was accepted before. */
+  readonly recall: (event: In) => Out
 }
 
 /** How far an event came. */
@@ -90,7 +99,12 @@ export interface Rejected<out E, out R> {
 /** The pipeline of one processor. */
 export const make = <In extends Event, Adds, E, R>(
   processor: Processor.Processor<In, Adds, E, R>
-): Pipeline<In, In & Adds, E, R> => fromProcessors([processor], check(processor), () => step(processor))
+): Pipeline<In, In & Adds, E, R> =>
+  fromProcessors(
+    [layer(processor, () => ({ preloadRecall: () => Effect.void, recall: (event: In) => event }))],
+    check(processor),
+    () => step(processor)
+  )
 
 /**
  * Adds a processor at the end. It may need whatever the earlier ones add.
@@ -104,7 +118,7 @@ export const andThen =
       throw new globalThis.Error(`Two processors are called "${processor.name}"; give one of them another name.`)
     }
     return fromProcessors<In, Out & Adds, E | E2, R | R2>(
-      [...self.processors, processor],
+      [...self.processors, layer<In, Out, Adds, E2, R | R2>(processor, self.open)],
       (event) => Either.flatMap(self.check(event), (): Either.Either<void, Checked<E | E2>> => check(processor)(event)),
       () => sequence(self.open(), step<Out, Adds, E2, R2>(processor))
     )
@@ -124,6 +138,32 @@ const fromProcessors = <In, Out, E, R>(
     return pipeArguments(this, arguments)
   }
 })
+
+/** `before`: what the earlier processors add. */
+const layer = <In, Mid, Adds, E, R>(
+  processor: Processor.Processor<Mid, Adds, E, R>,
+  before: () => Pick<Session<In, Mid, unknown, R>, "preloadRecall" | "recall">
+): Layer<In, E, R> => {
+  const { collect, migrations, name, reset, version } = processor
+  return {
+    name,
+    migrations,
+    collect,
+    version,
+    reset,
+    rebuild: () => {
+      const earlier = before()
+      const own = step(processor)
+      return {
+        preload: (events) => Effect.zipRight(earlier.preloadRecall(events), own.preload(events)),
+        decide: (event) => Effect.suspend(() => own.decide(earlier.recall(event))),
+        keep: own.keep,
+        drop: own.drop,
+        save: own.save
+      }
+    }
+  }
+}
 
 const check =
   <In, Adds, E, R>(processor: Processor.Processor<In, Adds, E, R>) =>
@@ -146,6 +186,7 @@ const step = <In, Adds, E, R>(processor: Processor.Processor<In, Adds, E, R>): S
     })
   return {
     ...session,
+    recall: (event) => ({ ...event, ...session.recall(event) }),
     decide: (event) =>
       Effect.catchAllCause(
         Effect.suspend(() => decide(event)),
@@ -191,7 +232,9 @@ const sequence = <In, Mid, Out, E, R, E2, R2>(
     first.refresh()
     second.refresh()
   },
-  forget: (removal) => Effect.zipRight(first.forget(removal), second.forget(removal))
+  forget: (removal) => Effect.zipRight(first.forget(removal), second.forget(removal)),
+  preloadRecall: (events) => Effect.zipRight(first.preloadRecall(events), second.preloadRecall(events)),
+  recall: (event) => second.recall(first.recall(event))
 })
 
 /** What either of two processors wants redacted. */

@@ -27,8 +27,11 @@ export type Policy =
 /** What can happen to an operation that is in the inbox. */
 export type Stored = Exclude<Policy, { readonly _tag: "Refuse" }>
 
+/** What can happen to an operation that is to stay, whether it was accepted or not: until it is asked for, or tried again later. */
+export type Parked = Extract<Policy, { readonly _tag: "Hold" | "Retry" }>
+
 /** It stays until it is replayed. The default. */
-export const hold: Stored = { _tag: "Hold" }
+export const hold: Parked = { _tag: "Hold" }
 
 /** The log goes on without it. */
 export const skip: Stored = { _tag: "Skip" }
@@ -58,10 +61,10 @@ export const stored = (policy: Policy): Stored => (policy._tag === "Refuse" ? po
  * @example
  * Policy.retry(Schedule.exponential("1 second").pipe(Schedule.intersect(Schedule.recurs(5))))
  */
-export const retry = (schedule: Schedule.Schedule<unknown, number>): Stored => ({ _tag: "Retry", schedule })
+export const retry = (schedule: Schedule.Schedule<unknown, number>): Parked => ({ _tag: "Retry", schedule })
 
 /** Bugs are often a matter of the moment (memory, a race): three attempts, then held. */
-export const defects: Stored = retry(Schedule.exponential("100 millis").pipe(Schedule.intersect(Schedule.recurs(2))))
+export const defects: Parked = retry(Schedule.exponential("100 millis").pipe(Schedule.intersect(Schedule.recurs(2))))
 
 /**
  * How long to wait after the given number of failed attempts (1: the first one failed), or none when the schedule has

@@ -78,6 +78,10 @@ export interface Processor<in In, out Adds, out E, out R> {
   readonly collect: (limit: number) => Effect.Effect<number, SqlError, Transaction | SqlClient | R>
   /** Begins a batch: nothing of an earlier one is remembered, since another process may have written meanwhile. */
   readonly open: () => Session<In, Adds, E, R>
+  /** Raised when it would make another state of the same operations. */
+  readonly version: number
+  /** Empties its tables, for a rebuild. `undefined`: it has nothing that could be rebuilt. */
+  readonly reset: Effect.Effect<unknown, SqlError, Transaction | SqlClient | R> | undefined
 }
 
 /** A processor at work on one batch. */
@@ -102,6 +106,10 @@ export interface Session<in In, out Adds, out E, out R> {
   readonly refresh: () => void
   /** Operations are about to go, and what it keeps about them goes first. */
   readonly forget: (removal: Removal) => Effect.Effect<void, SqlError, Transaction | SqlClient | R>
+  /** Loads what {@link recall} needs for these events. */
+  readonly preloadRecall: (events: ReadonlyArray<Event>) => Effect.Effect<void, SqlError, SqlClient | R>
+  /** What an event carries that was accepted before and is handed over again. */
+  readonly recall: (event: In) => Adds
 }
 
 /** A decision as the pipeline sees it: the state stays inside the session, a failure is a value. */
@@ -161,7 +169,30 @@ export interface Options<Key, S, In extends Event, Adds extends object, E, Loads
   readonly collect?: ((limit: number) => Effect.Effect<number, SqlError, Writes>) | undefined
   /** What shall remain of a rejection by this processor; written although the operation's own changes are undone. */
   readonly evidence?: ((error: E, event: In) => Effect.Effect<void, SqlError, Writes>) | undefined
+  /**
+   * Raised when the processor would make another state of the same operations (a mended mistake). Its tables are then emptied
+   * (`reset`) and it decides again about everything that was accepted, `event.replay` being set; only then anything new is
+   * accepted. What it does not accept again stays accepted, and is parked under its name. Removals are not carried out again.
+   * Default: 1.
+   */
+  readonly version?: number | undefined
+  /** Empties its tables. Without it there is nothing that could be rebuilt. */
+  readonly reset?: Effect.Effect<unknown, SqlError, Writes> | undefined
 }
+
+/**
+ * What an event carries that was accepted before and is handed over again: to the application for a rebuild, or to a consumer.
+ * Nothing is decided then; `adds` follows from the event and from today's state of `keys`.
+ */
+export interface Recall<Key, S, In extends Event, Adds> {
+  readonly keys?: ((event: Event<In["extensions"]>) => ReadonlyArray<Key>) | undefined
+  readonly adds: (state: State<Key, S>, event: In) => Adds
+}
+
+/** A processor that adds something to the event says how that is had again. */
+export type Recalls<Key, S, In extends Event, Adds> = {} extends Adds
+  ? { readonly recall?: Recall<Key, S, In, Adds> | undefined }
+  : { readonly recall: Recall<Key, S, In, Adds> }
 
 /**
  * Makes a processor. `Key` and `S` (the state) are given, the rest is inferred.
@@ -185,14 +216,9 @@ export interface Options<Key, S, In extends Event, Adds extends object, E, Loads
 export const make =
   <Key extends string | number, S>() =>
   <In extends Event = Event, Adds extends object = {}, E = never, Loads = never, Writes = never>(
-    options: Options<Key, S, In, Adds, E, Loads, Writes>
-  ): Processor<In, Adds, E, Exclude<Loads, SqlClient> | Exclude<Writes, SqlClient | Transaction>> => ({
-    name: options.name,
-    migrations: options.migrations ?? [],
-    check: (event) => options.check?.(event) ?? Either.void,
-    collect: (limit) => widen(options).collect?.(limit) ?? Effect.succeed(0),
-    open: () => open(widen(options))
-  })
+    options: Options<Key, S, In, Adds, E, Loads, Writes> & Recalls<Key, S, In, Adds>
+  ): Processor<In, Adds, E, Exclude<Loads, SqlClient> | Exclude<Writes, SqlClient | Transaction>> =>
+    build(options, options.recall)
 
 /**
  * Makes a processor without state: a check of the event alone.
@@ -204,19 +230,42 @@ export const make =
  *     (event.operation.body?.length ?? 0) > 1000 ? Either.left(new TooLong()) : Either.right(Processor.accept())
  * })
  */
-export const stateless = <In extends Event = Event, Adds extends object = {}, E = never>(options: {
-  readonly name: string
-  readonly decide: (event: In) => Effect.Effect<Decision<never, never, Adds>, E>
-}): Processor<In, Adds, E, never> =>
-  make<never, never>()({
-    name: options.name,
-    keys: () => [],
-    load: () => Effect.succeed(new Map<never, never>()),
-    decide: (_: State<never, never>, event: In) => options.decide(event),
-    save: () => Effect.void
-  })
+export const stateless = <In extends Event = Event, Adds extends object = {}, E = never>(
+  options: {
+    readonly name: string
+    readonly decide: (event: In) => Effect.Effect<Decision<never, never, Adds>, E>
+  } & Recalls<never, never, In, Adds>
+): Processor<In, Adds, E, never> =>
+  build<never, never, In, Adds, E, never, never>(
+    {
+      name: options.name,
+      keys: () => [],
+      load: () => Effect.succeed(new Map<never, never>()),
+      decide: (_, event) => options.decide(event),
+      save: () => Effect.void
+    },
+    options.recall
+  )
 
 // internal
+
+// A function declaration, since it is used while modules load.
+function build<Key extends string | number, S, In extends Event, Adds extends object, E, Loads, Writes>(
+  options: Options<Key, S, In, Adds, E, Loads, Writes>,
+  // Without a recall `Adds` is `{}`, which an empty object is.
+  recall: Recall<Key, S, In, Adds> = { adds: () => ({}) as Adds }
+): Processor<In, Adds, E, Exclude<Loads, SqlClient> | Exclude<Writes, SqlClient | Transaction>> {
+  const wide = widen(options)
+  return {
+    name: options.name,
+    version: options.version ?? 1,
+    reset: wide.reset,
+    migrations: options.migrations ?? [],
+    check: (event) => options.check?.(event) ?? Either.void,
+    collect: (limit) => wide.collect?.(limit) ?? Effect.succeed(0),
+    open: () => open(wide, recall)
+  }
+}
 
 type Services<R> = { readonly loads: SqlClient | R; readonly writes: SqlClient | Transaction | R }
 

@@ -4,9 +4,11 @@
  *
  * Besides the errors that processors and applications bring, an operation can be rejected for the reasons below.
  */
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import * as Schema from "effect/Schema"
 import * as Bytes from "../core/Bytes.ts"
@@ -85,6 +87,18 @@ export const statementFailed = (error: SqlError): StatementFailed => {
     constraint: reason._tag === "Constraint",
     detail: error.cause instanceof Error ? error.cause.message : error.message
   })
+}
+
+/**
+ * What a handler's failure means. An infrastructure error, wherever in the cause it stands, is the batch's failure. An
+ * interruption that arrives here is the handler's own (one from outside never gets this far) and so counts as a bug.
+ */
+export const verdict = <E>(cause: Cause.Cause<E | SqlError>): Effect.Effect<E | BuiltIn, SqlError> => {
+  const infrastructure = SqlReason.inCause(cause)
+  if (Option.isSome(infrastructure)) return Effect.fail(infrastructure.value)
+  const failure = Cause.failureOption(cause)
+  if (Option.isNone(failure)) return Effect.succeed(defect(cause))
+  return Effect.succeed(failure.value instanceof SqlError ? statementFailed(failure.value) : failure.value)
 }
 
 /** An error as it is stored: its tag, what it says, and its fields. */

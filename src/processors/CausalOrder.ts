@@ -65,6 +65,8 @@ export const make = (
     const previous = named(event)
     const missing = previous.filter((id) => vertex(state, id)?.met !== true)
     const deadline = event.receivedAt + patience
+    // What was accepted once has waited enough.
+    if (event.replay) return Either.right(Processor.accept({ state: enter(state, event, previous), adds: { missing } }))
     if (missing.length > 0 && event.decidedAt < deadline) {
       return Either.right(Processor.defer(missing, Number.isFinite(deadline) ? deadline : undefined))
     }
@@ -87,6 +89,11 @@ export const make = (
     load: (keys) => load(keys),
     decide,
     save: (changed) => save(changed),
+    reset: CausalGraph.reset,
+    recall: {
+      keys: (event) => named(event),
+      adds: (state, event) => ({ missing: named(event).filter((id) => vertex(state, id)?.met !== true) })
+    },
     forget: CausalGraph.forget,
     outgoing: {
       keys: ({ logId, previous }) => (options.tips === true && previous === undefined ? [tipsOf(logId)] : []),

@@ -15,7 +15,7 @@ import * as Schema from "effect/Schema"
 import * as Hash from "../core/Hash.ts"
 import type * as Log from "../core/Log.ts"
 import type { VerifyingKey } from "../core/VerifyingKey.ts"
-import type * as Event from "../pipeline/Event.ts"
+import * as Event from "../pipeline/Event.ts"
 import * as Processor from "../pipeline/Processor.ts"
 import * as Removal from "../store/Removal.ts"
 import * as Tombstones from "../store/Tombstones.ts"
@@ -84,6 +84,8 @@ export const make = ({
     redact: isDeleted,
     decide: (state, event: Event.Event) => Either.right(decide(state, event)),
     save: (changed) => save(changed),
+    // No reset: tombstones that were pruned since could not be had again, and what they deleted might come back.
+    recall: { adds: (_, event) => ({ deleted: Event.lacksBody(event), deletes: targets(event) }) },
     collect: Tombstones.collect,
     outgoing: {
       keys: ({ log, prune }) => (prune && targets === inExtensions ? [log] : []),

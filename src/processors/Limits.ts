@@ -120,6 +120,7 @@ export const make = <X extends Extensions.Fields = Extensions.Fields>(
     decide: (state, event: Event.Event<X>): Decision =>
       rate === undefined || exempt(event) ? Either.right(Processor.accept()) : spend(rate, state(event.author), event),
     save: Rates.save,
+    reset: Rates.reset,
     collect: (limit) => Effect.flatMap(Clock.currentTimeMillis, (now) => Rates.collect(now - (rate?.per ?? 0), limit))
   })
 }
@@ -178,7 +179,8 @@ const spend = (rate: Window, before: Rates.Used | undefined, event: Event.Event)
   const since = Math.floor(decidedAt / rate.per) * rate.per
   const used = before !== undefined && isCurrent(before, since, rate) ? before : { since, operations: 0, bytes: 0 }
   const after = { since: used.since, operations: used.operations + 1, bytes: used.bytes + sizeOf(event) }
-  if (after.operations <= rate.operations && after.bytes <= rate.bytes) {
+  // What was accepted once counts, and is not asked about again.
+  if (event.replay || (after.operations <= rate.operations && after.bytes <= rate.bytes)) {
     return Either.right(Processor.accept({ state: [[author, after]] }))
   }
   return Either.left(

@@ -52,8 +52,11 @@ export class LogFull extends Schema.TaggedError<LogFull>()("LogFull", { log: Sch
 
 /** What an event carries behind this processor: it is in its place. */
 export interface InPlace {
-  /** The head of its log before it; none where it begins the log. */
-  readonly before: Log.Head | undefined
+  /**
+   * The head of its log before it; none where it begins the log. Where an operation is handed over again, it is what the
+   * operation itself names, whether that is still here or not.
+   */
+  readonly before: Pick<Log.Head, "id" | "seqNum"> | undefined
 }
 
 type Decision = Either.Either<Processor.Decision<Log.Key, Log.Head, InPlace>, Fork | Outdated | LogFull>
@@ -79,6 +82,11 @@ const decide = (state: Processor.State<Log.Key, Log.Head>, event: Event.Event): 
   }
 }
 
+/** What it was before an operation that has its place. */
+const before = ({ operation: { header } }: Event.Event): InPlace => ({
+  before: header.backlink === undefined ? undefined : { id: header.backlink, seqNum: header.seqNum - 1 }
+})
+
 const complete = (state: Processor.State<Log.Key, Log.Head>, draft: Event.Draft) => {
   const head = state(draft.log)
   if (head === undefined) return Either.right(draft)
@@ -100,6 +108,7 @@ export const make = <X extends Extensions.Fields>(): Processor.Processor<
     load: Logs.heads,
     decide: (state, event: Event.Event<X>): Decision => decide(state, event),
     save: () => Effect.void,
+    recall: { adds: (_, event) => before(event) },
     outgoing: { keys: (draft) => [draft.log], complete },
     evidence: (error, event) =>
       error._tag === "Fork" ? Forks.keep(event.extensions.logId, error.seqNum, event.operation) : Effect.void

@@ -72,6 +72,8 @@ export const make = <X extends Extensions.Fields>(): Processor.Processor<
     load: Store.find,
     decide: (state, event: Event.Event<X>): Decision => decide(state, event),
     save: () => Effect.void,
+    // An operation that was accepted is read with the topic of its log.
+    recall: { adds: (_, { topic }) => ({ topic }) },
     // What a removal takes off the inbox may teach a topic; with this, what was loaded before is not believed after it.
     forget: () => Effect.void
   })

@@ -205,6 +205,11 @@ export const forget = (removal: Removal.Removal): Effect.Effect<void, SqlError, 
         yield* settle
       })
 
+/** Forgets everything, for a rebuild. */
+export const reset: Effect.Effect<void, SqlError, Transaction> = Effect.asVoid(
+  Effect.zipRight(statement(`DELETE FROM applecart_causal_edges`)(), statement(`DELETE FROM applecart_causal`)())
+)
+
 // internal
 
 const selectUnsettled = query(

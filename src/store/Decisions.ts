@@ -63,3 +63,13 @@ export const gone = (
         rows.map((row) => [Rows.text(row, "id"), Rows.text(row, "what") === "pruned" ? "pruned" : "discarded"] as const)
       )
   )
+
+const selectSkipped = query(
+  `SELECT k.value AS id FROM json_each(?) AS k JOIN applecart_decisions AS d ON d.id = unhex(k.value) AND d.what = 'skipped'`
+)
+
+/** Which of these operations were skipped. */
+export const skipped = (ids: ReadonlyArray<Hash.Hash>): Effect.Effect<ReadonlySet<string>, SqlError, SqlClient> =>
+  ids.length === 0
+    ? Effect.succeed(new Set())
+    : Effect.map(selectSkipped(Rows.list(ids)), (rows) => new Set(rows.map((row) => Rows.text(row, "id"))))

@@ -20,6 +20,22 @@ export interface Options {
   readonly logId?: LogId.LogId | undefined
 }
 
+/** Which accepted operations are meant. Times in milliseconds since the epoch; `until` is not meant itself. */
+export interface Range {
+  /** From this position on, itself included. */
+  readonly from?: number | undefined
+  /** Up to this position, itself included. */
+  readonly to?: number | undefined
+  readonly acceptedFrom?: number | undefined
+  readonly acceptedUntil?: number | undefined
+  /** By the author's own timestamp; one that has none is not meant then. */
+  readonly writtenFrom?: number | undefined
+  readonly writtenUntil?: number | undefined
+}
+
+/** A mix of both, as the store takes it. */
+export interface Accepted extends Filter, Range {}
+
 /** As the store takes it. */
 export interface Filter {
   readonly topic?: { readonly topic: Topic.Topic; readonly logId: LogId.LogId } | undefined

@@ -8,7 +8,7 @@ import type * as Operation from "../core/Operation.ts"
 import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as Chunk from "effect/Chunk"
-import type * as Topic from "../core/Topic.ts"
+import * as Topic from "../core/Topic.ts"
 import * as Filters from "./Filter.ts"
 import * as Rows from "./internal/rows.ts"
 import * as Logs from "./Logs.ts"
@@ -103,6 +103,54 @@ export const stream = (filter: Filter = {}): Stream.Stream<Stored, SqlError, Sql
   )
 }
 
+/** An accepted operation as it is handed over once more. */
+export interface Handed extends Stored {
+  readonly topic: Topic.Topic | undefined
+}
+
+const handedColumns = `o.position, o.id, o.header, o.body, o.accepted_at, t.hash AS topic`
+const fromHanded = `FROM applecart_operations AS o JOIN applecart_logs AS l ON l.log = o.log
+   LEFT JOIN applecart_topics AS t ON t.topic = l.topic`
+const selectHanded = query(
+  `SELECT ${handedColumns} ${fromHanded} WHERE o.position > ? AND o.position <= ? ORDER BY o.position LIMIT ?`
+)
+const selectWanted = query(
+  `SELECT ${handedColumns} ${fromHanded}
+   WHERE o.position > ? AND o.position <= ? AND ${Filters.inLogs("l")}
+     AND (? IS NULL OR o.accepted_at >= ?) AND (? IS NULL OR o.accepted_at < ?)
+   ORDER BY o.position LIMIT ?`
+)
+const selectAt = query(
+  `SELECT ${handedColumns} FROM json_each(?) AS k JOIN applecart_operations AS o ON o.position = k.value
+   JOIN applecart_logs AS l ON l.log = o.log LEFT JOIN applecart_topics AS t ON t.topic = l.topic ORDER BY o.position`
+)
+
+/** Accepted operations after a position and up to another one, oldest first, so many at the most. */
+export const page = (
+  after: number,
+  until: number,
+  limit: number
+): Effect.Effect<ReadonlyArray<Handed>, SqlError, SqlClient> =>
+  Effect.map(selectHanded(after, until, limit), (rows) => rows.map(handed))
+
+/** {@link page} of those that are meant; `until` bounds what is looked at. Does not look at authors' timestamps. */
+export const pageOf = (
+  which: Filters.Accepted,
+  after: number,
+  until: number,
+  limit: number
+): Effect.Effect<ReadonlyArray<Handed>, SqlError, SqlClient> => {
+  const { acceptedFrom = null, acceptedUntil = null } = which
+  const times = [acceptedFrom, acceptedFrom, acceptedUntil, acceptedUntil]
+  return Effect.map(selectWanted(after, until, ...Filters.logParams(which), ...times, limit), (rows) =>
+    rows.map(handed)
+  )
+}
+
+/** The operations at these positions; those that are gone are missing. */
+export const at = (positions: ReadonlyArray<number>): Effect.Effect<ReadonlyArray<Handed>, SqlError, SqlClient> =>
+  Effect.map(selectAt(Rows.list(positions)), (rows) => rows.map(handed))
+
 // internal
 
 /** Where a log has moved to after two operations: the later one is its head, a prune point stays. */
@@ -121,3 +169,8 @@ const stored = (row: Parameters<typeof Rows.blob>[0]): Stored => ({
   body: Rows.optionalBlob(row, "body"),
   acceptedAt: Rows.integer(row, "accepted_at")
 })
+
+const handed = (row: Parameters<typeof Rows.blob>[0]): Handed => {
+  const topic = Rows.optionalBlob(row, "topic")
+  return { ...stored(row), topic: topic === undefined ? undefined : Topic.fromBytes(topic) }
+}

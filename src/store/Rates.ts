@@ -72,6 +72,11 @@ export const save = (
     upsert(JSON.stringify(Array.from(changed, ([author, used]) => [author, used.since, used.operations, used.bytes])))
   )
 
+/** Forgets everything, for a rebuild. */
+export const reset: Effect.Effect<void, SqlError, Transaction> = Effect.asVoid(
+  statement(`DELETE FROM applecart_limits`)()
+)
+
 const deletePast = statement(
   `DELETE FROM applecart_limits WHERE used IN (SELECT used FROM applecart_limits WHERE since <= ? ORDER BY since LIMIT ?)
    RETURNING 1`

@@ -134,5 +134,61 @@ export const migrations: ReadonlyArray<Migration> = [
       )`,
       `CREATE INDEX applecart_forks_place ON applecart_forks (author, log_id, seq_num)`
     ]
+  },
+  {
+    name: "consumers",
+    up: [
+      `ALTER TABLE applecart_consumers RENAME TO applecart_consumers_1`,
+      `DROP INDEX applecart_consumers_application`,
+      // Everything up to `position` was handed over; everything up to `seen` was so once, to this version or an earlier one.
+      `CREATE TABLE applecart_consumers (
+        consumer INTEGER PRIMARY KEY,
+        name TEXT NOT NULL UNIQUE,
+        role TEXT NOT NULL CHECK (role IN ('application', 'processor', 'reader', 'puller')),
+        version INTEGER NOT NULL,
+        state TEXT NOT NULL CHECK (state IN ('reset', 'building', 'live')),
+        position INTEGER NOT NULL,
+        seen INTEGER NOT NULL,
+        paused INTEGER NOT NULL DEFAULT 0
+      )`,
+      `CREATE UNIQUE INDEX applecart_consumers_application ON applecart_consumers (role) WHERE role = 'application'`,
+      `INSERT INTO applecart_consumers (name, role, version, state, position, seen)
+        SELECT name, role, version, 'live', position, position FROM applecart_consumers_1`,
+      `DROP TABLE applecart_consumers_1`,
+      // Handed over and not acknowledged: in somebody's hands until `not_before` (no reason), or parked.
+      `CREATE TABLE applecart_deliveries (
+        consumer INTEGER NOT NULL REFERENCES applecart_consumers ON DELETE CASCADE,
+        position INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,
+        reason TEXT,
+        not_before INTEGER,
+        since INTEGER NOT NULL,
+        PRIMARY KEY (consumer, position)
+      ) WITHOUT ROWID`,
+      `CREATE INDEX applecart_deliveries_due ON applecart_deliveries (consumer, not_before) WHERE not_before IS NOT NULL`,
+      // What a consumer is to be told at `at`: that an operation is gone which it has handled, or which it will not see.
+      `CREATE TABLE applecart_notices (
+        consumer INTEGER NOT NULL REFERENCES applecart_consumers ON DELETE CASCADE,
+        at INTEGER NOT NULL,
+        position INTEGER NOT NULL,
+        id BLOB NOT NULL,
+        author BLOB NOT NULL,
+        seq_num INTEGER NOT NULL,
+        how TEXT NOT NULL CHECK (how IN ('pruned', 'deleted')),
+        missed INTEGER NOT NULL,
+        PRIMARY KEY (consumer, at, position)
+      ) WITHOUT ROWID`,
+      `CREATE TABLE applecart_replays (
+        replay INTEGER PRIMARY KEY AUTOINCREMENT,
+        consumer INTEGER NOT NULL REFERENCES applecart_consumers ON DELETE CASCADE,
+        which TEXT NOT NULL,
+        position INTEGER NOT NULL,
+        until INTEGER NOT NULL,
+        handled INTEGER NOT NULL DEFAULT 0,
+        parked INTEGER NOT NULL DEFAULT 0,
+        state TEXT NOT NULL CHECK (state IN ('running', 'done', 'cancelled')),
+        begun_at INTEGER NOT NULL
+      )`
+    ]
   }
 ]

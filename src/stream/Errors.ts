@@ -79,17 +79,56 @@ export class WrongApplication extends Schema.TaggedError<WrongApplication>()("Wr
   }
 }
 
-/** The application has not handled everything that was accepted, or was another version when it did. */
-export class ApplicationBehind extends Schema.TaggedError<ApplicationBehind>()("ApplicationBehind", {
+/**
+ * What keeps a database up to date is another version than this program's: this one is too old, or another process has opened
+ * the database with a newer one meanwhile. Nothing is accepted here any more.
+ */
+export class Superseded extends Schema.TaggedError<Superseded>()("Superseded", {
+  /** The application, the consumer, or `processor:` and the name of a processor. */
   name: Schema.String,
   version: Schema.Number,
-  found: Schema.optional(Schema.Number),
-  acknowledged: Schema.Number,
+  found: Schema.Number
+}) {
+  override get message() {
+    return this.found === this.version
+      ? `"${this.name}" is to be rebuilt, and its definition here has no reset. Give it the same definition in all programs that open this database.`
+      : `This database is kept by version ${this.found} of "${this.name}", and this program has version ${this.version}. Close it, and open the database with the newer program.`
+  }
+}
+
+/** It would have to be rebuilt, and has no `reset` that empties its tables; its effects would be there twice. Nothing was changed. */
+export class CannotRebuild extends Schema.TaggedError<CannotRebuild>()("CannotRebuild", { name: Schema.String }) {
+  override get message() {
+    return `"${this.name}" cannot be rebuilt, since it has no reset. Give it one that empties its tables, such as Application.emptying("table").`
+  }
+}
+
+/** There is no such consumer here, or it is not of the kind that this can be done with. */
+export class UnknownConsumer extends Schema.TaggedError<UnknownConsumer>()("UnknownConsumer", {
+  name: Schema.String,
+  wanted: Schema.Array(Schema.String)
+}) {
+  override get message() {
+    return `There is no consumer "${this.name}" (${this.wanted.join(" or ")}) in this database. \`status\` names those that there are.`
+  }
+}
+
+/** Two consumers of one name, or one that is called like something else in the database. */
+export class NameTaken extends Schema.TaggedError<NameTaken>()("NameTaken", {
+  name: Schema.String,
+  role: Schema.String
+}) {
+  override get message() {
+    return `"${this.name}" is the name of the database's ${this.role} already; give the other one another name.`
+  }
+}
+
+/** The lease of a delivery has run out, and it was handed to somebody else, or it was acknowledged before. Nothing was changed. */
+export class LeaseLost extends Schema.TaggedError<LeaseLost>()("LeaseLost", {
+  name: Schema.String,
   position: Schema.Number
 }) {
   override get message() {
-    return this.found === undefined || this.found === this.version
-      ? `The application "${this.name}" has acknowledged position ${this.acknowledged} of ${this.position}; what was accepted without it has to be replayed into it, which this version cannot do yet. Ingest an export into a fresh database instead.`
-      : `The application "${this.name}" is version ${this.version}, but this database was built by version ${this.found}. Rebuilding is not there yet; ingest an export into a fresh database instead.`
+    return `Position ${this.position} is not in your hands any more: its lease has run out and "${this.name}" was handed it again, or it was acknowledged. Make the lease longer, or extend it.`
   }
 }

@@ -15,45 +15,42 @@
  *
  * program.pipe(Effect.provide(Apples.layer), Effect.provide(SqliteClient.layer({ filename: "apples.db" })))
  */
-import { SqlClient, TransactionConnection } from "@effect/sql/SqlClient"
+import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as PubSub from "effect/PubSub"
-import * as Schedule from "effect/Schedule"
-import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
-import * as Tracer from "effect/Tracer"
-import * as Crypto from "../core/Crypto.ts"
-import * as Extensions from "../core/Extensions.ts"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
+import type * as Crypto from "../core/Crypto.ts"
+import type * as Extensions from "../core/Extensions.ts"
 import type { Hash } from "../core/Hash.ts"
 import type * as Operation from "../core/Operation.ts"
 import type { Topic } from "../core/Topic.ts"
 import type * as Application from "../pipeline/Application.ts"
+import type * as Consumer from "../pipeline/Consumer.ts"
 import type * as Event from "../pipeline/Event.ts"
 import type * as Outcome from "../pipeline/Outcome.ts"
 import type * as Pipeline from "../pipeline/Pipeline.ts"
-import * as Policy from "../pipeline/Policy.ts"
-import * as Rejection from "../pipeline/Rejection.ts"
-import * as Limits from "../processors/Limits.ts"
-import { Outdated, type InPlace } from "../processors/LogIntegrity.ts"
+import type * as Policy from "../pipeline/Policy.ts"
+import type * as Rejection from "../pipeline/Rejection.ts"
+import type { InPlace } from "../processors/LogIntegrity.ts"
 import type * as Garbage from "../store/Garbage.ts"
 import type { MigrationError } from "../store/Migrations.ts"
-import * as Filter from "../store/Filter.ts"
-import * as Status from "../store/Status.ts"
-import * as Transaction from "../store/Transaction.ts"
-import type { ApplicationBehind, CannotSkip, InboxFull, Invalid, NotInInbox, WrongApplication } from "./Errors.ts"
-import { InsideTransaction } from "./Errors.ts"
-import type { Setup } from "./internal/setup.ts"
-import * as Collect from "./internal/collect.ts"
-import * as Intake from "./internal/intake.ts"
-import * as Skip from "./internal/skip.ts"
-import * as Open from "./internal/open.ts"
-import * as Publishing from "./internal/publish.ts"
-import * as Verifier from "./internal/verifier.ts"
-import * as Work from "./internal/work.ts"
+import type * as Filter from "../store/Filter.ts"
+import type * as Status from "../store/Status.ts"
+import type * as Transaction from "../store/Transaction.ts"
+import type { CannotSkip, InboxFull, Invalid, NameTaken, NotInInbox, Superseded } from "./Errors.ts"
+import type { InsideTransaction } from "./Errors.ts"
+import type { Consumers } from "./Consumers.ts"
+import * as Controller from "./internal/controller.ts"
+import { defaultPolicy } from "./internal/policy.ts"
+import type * as Pull from "./Pull.ts"
+import type * as Intake from "./internal/intake.ts"
+import type * as Open from "./internal/open.ts"
+import type * as Publishing from "./internal/publish.ts"
+import type * as Work from "./internal/work.ts"
 
 /** Where operations come from, as far as their sender says. */
 export interface From {
@@ -81,8 +78,11 @@ export type Which = Pick<Filter.Options, "topic" | "author">
 /** What a drain or replay did, and what it leaves in the inbox. */
 export type Counts = Work.Counts
 
-/** A stream controller for messages of type `Message`, whose operations can be rejected with `E`. */
-export interface StreamController<in Message, out E> {
+/**
+ * A stream controller for messages of type `Message`, whose operations can be rejected with `E` and are handed on as events of
+ * type `Out`.
+ */
+export interface StreamController<in Message, out E, out Out = Event.Event> {
   /**
    * Stores an operation for later processing. Durable when it returns, idempotent by id. What is wrong for everyone is a
    * typed error and not stored; what a processor refuses as it stands is not stored either.
@@ -116,10 +116,16 @@ export interface StreamController<in Message, out E> {
   readonly publish: (
     draft: Draft<Message>
   ) => Effect.Effect<Published, E | Rejection.BuiltIn | Publishing.PublishError | Failure>
-  /** Processes everything that is queued or due, and what that wakes, a bounded number in each transaction. */
+  /**
+   * Processes everything that is queued or due, and what that wakes, a bounded number in each transaction; builds what has to be
+   * built first, and hands the consumers what is there for them.
+   */
   readonly drain: Effect.Effect<Counts, Failure>
-  /** Processes whatever is queued, now and as it comes. Infrastructure errors are waited out, with growing pauses. */
-  readonly run: Effect.Effect<never, InsideTransaction>
+  /**
+   * {@link drain}, now and as something comes. Infrastructure errors are waited out, with growing pauses. It ends only where another
+   * process has opened the database with a newer version.
+   */
+  readonly run: Effect.Effect<never, InsideTransaction | Superseded>
   /**
    * Queues what is waiting or rejected, and drains: everything, or only what is of a topic, of an author, or of both. What
    * that wakes is processed too, whatever it is of. Counts as waiting and rejected what is left of what was asked for.
@@ -141,21 +147,29 @@ export interface StreamController<in Message, out E> {
   readonly outcomes: Stream.Stream<Outcome.Outcome<E>>
   /** Counts per state, logs, topics, and the last position. */
   readonly status: Effect.Effect<Status.Status, SqlError>
+  /** How far the consumers are, what they have parked, and how they are handed something again. */
+  readonly consumers: Consumers
+  /** Accepted operations for a reader under this name that is not in the database: at least once; see `Pull`. */
+  readonly pull: (name: string, options?: Pull.Options) => Stream.Stream<Pull.Delivery<Out>, Pull.Failure | NameTaken>
 }
 
-/** Nobody's verdict: the database, or a call from inside a transaction. Nothing was changed. */
-export type Failure = SqlError | InsideTransaction
+/** Nobody's verdict: the database, a call from inside a transaction, or a program that is too old. Nothing was changed. */
+export type Failure = SqlError | InsideTransaction | Superseded
 
-/** Why a controller cannot be opened on a database. Nothing was changed. */
-export type OpenError = SqlError | MigrationError | WrongApplication | ApplicationBehind
+/** Why a controller cannot be opened on a database. Nothing was changed, but that its tables may be newer. */
+export type OpenError = SqlError | MigrationError | Open.Refusal
+
+export { defaultPolicy }
 
 /** An event in its place: the pipeline of a controller has `LogIntegrity` in it. */
 export type Placed = Event.Event & InPlace
 
 /** What a controller is made of. */
-export interface Options<X extends Extensions.Fields, Out extends Placed, A, E, R, E2, R2> {
+export interface Options<X extends Extensions.Fields, Out extends Placed, A, E, R, E2, R2, C> {
   readonly pipeline: Pipeline.Pipeline<Event.Event<X>, Out, E, R>
   readonly application: Application.Application<Out, A, E2, R2>
+  /** Who else reads what is accepted, each with its own position. Default: nobody. */
+  readonly consumers?: C | undefined
   /** How extensions are read and, for our own operations, written. Default: p2panda's node extensions, and open maps. */
   readonly extensions?: Extensions.Codec<X> | undefined
   /** What happens to a rejected operation. Default: {@link defaultPolicy}. */
@@ -183,80 +197,39 @@ export interface Options<X extends Extensions.Fields, Out extends Placed, A, E, 
 }
 
 /**
- * Rejected operations are held until they are replayed, with three exceptions: a bug gets three attempts, nothing is kept of
- * what its log was pruned past, and what is beyond the limits is not taken in. One that is too much for now, and stands in
- * the inbox already, is tried again in the next window, but not more often than every minute.
- */
-export const defaultPolicy = (error: unknown): Policy.Policy => {
-  if (error instanceof Rejection.Defect) return Policy.defects
-  if (error instanceof Outdated) return Policy.pruned
-  if (error instanceof Limits.TooLarge || error instanceof Limits.TimestampAhead) return Policy.refuse()
-  if (!(error instanceof Limits.RateExceeded)) return Policy.hold
-  return Policy.refuse(Policy.retry(Schedule.spaced(Duration.max(Duration.millis(error.per), "1 minute"))))
-}
-
-/**
  * What processors (`R`) and handler (`R2`) need besides the client. Only the handler is given a transaction; a processor
  * that reads with one does not get it, so that it cannot write where it should read.
  */
-type Needs<R, R2> = SqlClient | Exclude<R, SqlClient> | Exclude<R2, SqlClient | Transaction.Transaction>
+export type Needs<R, R2> = SqlClient | Exclude<R, SqlClient> | Exclude<R2, SqlClient | Transaction.Transaction>
+
+/** No consumers. */
+type Nobody = readonly []
 
 /**
  * Opens a controller on the database of the surrounding `SqlClient`: migrates it, and queues everything that was
  * received and not accepted, to be replayed by {@link StreamController.run} or `drain`.
  */
-export const make = <Out extends Placed, A, E, R, E2, R2, X extends Extensions.Fields = Extensions.Any>(
-  options: Options<X, Out, A, E, R, E2, R2>
-): Effect.Effect<StreamController<A, E | E2>, OpenError, Needs<R, R2> | Scope.Scope> =>
-  Effect.gen(function* () {
-    const sql = Transaction.client(yield* SqlClient)
-    // What the handler needs, without the span and the transaction that were open while this was made.
-    const context = yield* Effect.context<Exclude<Needs<R, R2>, SqlClient>>()
-    const services = Context.add(Context.omit(Tracer.ParentSpan, Scope.Scope)(context), SqlClient, sql)
-    const crypto = yield* Effect.provide(Crypto.Crypto, options.crypto ?? Crypto.layer)
-    const setup = defaults(options, crypto)
-    const decode = options.crypto === undefined ? yield* Verifier.make(crypto) : Verifier.inline(crypto)
-    const provide = <B, Err>(self: Effect.Effect<B, Err, SqlClient | R | R2>): Effect.Effect<B, Err> =>
-      Effect.mapInputContext(self, (current: Context.Context<never>) =>
-        // A call that comes after a commit still carries that transaction; it must not be taken for an open one.
-        Context.merge(
-          Context.omit(Transaction.Transaction, TransactionConnection)(current),
-          // `R` holds `Transaction` at most where one is open, and then gets it there.
-          services as Context.Context<SqlClient | R | R2>
-        )
-      )
-    yield* provide(Open.open(setup))
-
-    const outcomes = yield* PubSub.sliding<Outcome.Outcome<E | E2>>(4096)
-    const work = yield* Work.make(setup, {
-      poll: Duration.decode(options.poll ?? "1 second"),
-      announce: (done) => Effect.asVoid(PubSub.publishAll(outcomes, done))
-    })
-    const guarded = <B, Err>(
-      call: string,
-      self: Effect.Effect<B, Err, SqlClient | R | R2>
-    ): Effect.Effect<B, Err | InsideTransaction> =>
-      Effect.flatMap(
-        Transaction.isOpen(sql),
-        (open): Effect.Effect<B, Err | InsideTransaction> => (open ? new InsideTransaction({ call }) : provide(self))
-      )
-    return {
-      ...Intake.make(setup, crypto, decode, work, guarded),
-      publish: (draft) => guarded("publish", Publishing.publish(setup, crypto, work, draft)),
-      drain: guarded("drain", work.drain),
-      run: guarded("run", work.run),
-      replay: (which) => guarded("replay", work.replay(which === undefined ? undefined : Filter.make(crypto, which))),
-      skip: (id) =>
-        guarded(
-          "skip",
-          Effect.map(Skip.skip(setup, id), ({ position }) => position)
-        ),
-      discard: (id, why) => guarded("discard", Skip.discard(setup, id, why)),
-      collect: (options) => guarded("collect", Collect.collect(setup, options)),
-      outcomes: Stream.fromPubSub(outcomes),
-      status: provide(Status.status)
-    }
-  })
+export const make = <
+  Out extends Placed,
+  A,
+  E,
+  R,
+  E2,
+  R2,
+  X extends Extensions.Fields = Extensions.Any,
+  const C extends ReadonlyArray<Consumer.Consumer<Out, unknown>> = Nobody
+>(
+  options: Options<X, Out, A, E, R, E2, R2, C>
+): Effect.Effect<
+  StreamController<A, E | E2, Out>,
+  OpenError,
+  Needs<R, R2 | Consumer.Context<C[number]>> | Scope.Scope
+> =>
+  // Who the consumers are and what they need is one and the same in `C`; TypeScript cannot see that of a parameter.
+  Controller.make(
+    options,
+    (options.consumers ?? []) as ReadonlyArray<Consumer.Consumer<Out, Consumer.Context<C[number]>>>
+  )
 
 /**
  * The tag of a controller with its types, and the layer that makes it: `SqlClient` and what the handler needs are all it
@@ -264,34 +237,28 @@ export const make = <Out extends Placed, A, E, R, E2, R2, X extends Extensions.F
  */
 export const Tag =
   <Self>() =>
-  <const Id extends string, Out extends Placed, A, E, R, E2, R2, X extends Extensions.Fields = Extensions.Any>(
+  <
+    const Id extends string,
+    Out extends Placed,
+    A,
+    E,
+    R,
+    E2,
+    R2,
+    X extends Extensions.Fields = Extensions.Any,
+    const C extends ReadonlyArray<Consumer.Consumer<Out, unknown>> = Nobody
+  >(
     id: Id,
-    options: Options<X, Out, A, E, R, E2, R2>
-  ): TagClass<Self, Id, StreamController<A, E | E2>, Layer.Layer<Self, OpenError, Needs<R, R2>>> => {
-    const tag = Context.Tag(id)<Self, StreamController<A, E | E2>>()
+    options: Options<X, Out, A, E, R, E2, R2, C>
+  ): TagClass<
+    Self,
+    Id,
+    StreamController<A, E | E2, Out>,
+    Layer.Layer<Self, OpenError, Needs<R, R2 | Consumer.Context<C[number]>>>
+  > => {
+    const tag = Context.Tag(id)<Self, StreamController<A, E | E2, Out>>()
     return Object.assign(tag, { layer: Layer.scoped(tag, make(options)) })
   }
 
 /** The type of {@link Tag}. */
 export type TagClass<Self, Id extends string, Service, L> = Context.TagClass<Self, Id, Service> & { readonly layer: L }
-
-// internal
-
-const defaults = <Out extends Placed, A, E, R, E2, R2, X extends Extensions.Fields>(
-  options: Options<X, Out, A, E, R, E2, R2>,
-  crypto: Crypto.Service
-): Setup<X, Out, A, E | E2, R | R2> => ({
-  pipeline: options.pipeline,
-  application: options.application,
-  // Without a codec `X` is its default, which is what this codec reads.
-  codec: options.extensions ?? (Extensions.any as unknown as Extensions.Codec<X>),
-  policy: options.policy ?? defaultPolicy,
-  batchSize: Math.max(1, options.batchSize ?? 100),
-  capacity: options.capacity ?? 1_000_000,
-  capacityPerAuthor: options.capacityPerAuthor ?? 100_000,
-  busyLimit: Duration.decode(options.busyLimit ?? "5 seconds"),
-  replayOnStart:
-    typeof options.replayOnStart === "object"
-      ? Filter.make(crypto, options.replayOnStart)
-      : (options.replayOnStart ?? true)
-})

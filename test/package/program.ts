@@ -45,6 +45,7 @@ const quota = (limit: number) =>
         ? Either.left(new QuotaExceeded({ limit }))
         : Either.right(Processor.accept({ state: [[author, used]], adds: { used } }))
     },
+    recall: { keys: ({ author }) => [author], adds: (state, { author }) => ({ used: state(author) ?? 0 }) },
     save: (changed) => Effect.forEach(changed, ([author, used]) => saveUsed(author, used), { discard: true })
   })
 

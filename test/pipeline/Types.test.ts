@@ -73,6 +73,10 @@ const quota = (limit: number, calls = noCalls()) =>
     name: "quota",
     keys: (event) => [`author ${event.operation.header.verifyingKey}`, `log ${event.log}`],
     ...counters("quotas", calls),
+    recall: {
+      keys: (event) => [`author ${event.author}`, `log ${event.log}`],
+      adds: (state, event) => ({ used: state(`author ${event.author}`) ?? 0, inLog: state(`log ${event.log}`) ?? 0 })
+    },
     decide: (state, event) => {
       const [author, log] = [`author ${event.operation.header.verifyingKey}`, `log ${event.log}`]
       const [used, inLog] = [(state(author) ?? 0) + 1, (state(log) ?? 0) + 1]
@@ -102,6 +106,7 @@ const classes = (calls = noCalls()) => {
     keys: () => [],
     laterKeys: (event: Event.Event & Used) => [name(event)],
     ...counters("classes", calls),
+    recall: { adds: () => ({ members: 0 }) },
     decide: (state, event: Event.Event & Used) => {
       const members = (state(name(event)) ?? 0) + 1
       return Effect.succeed(
@@ -128,6 +133,7 @@ const turning = Processor.make<string, never>()({
       })
     ),
   save: () => Effect.void,
+  recall: { adds: (_, { payload }) => ({ payload: turned(payload) }) },
   outgoing: { keys: () => [], complete: (_, draft) => Either.right({ ...draft, body: turned(draft.body) }) }
 })
 
@@ -221,7 +227,10 @@ export const inference = (controller: Effect.Effect.Success<ReturnType<typeof op
   type Errors_ = Integrity | QuotaExceeded | Negative
   holds<Equal<Success<typeof controller.process>, Outcome.Outcome<Errors_>>>()
   holds<
-    Equal<Failure<typeof controller.process>, Errors.Invalid | Errors.InboxFull | Errors.InsideTransaction | SqlError>
+    Equal<
+      Failure<typeof controller.process>,
+      Errors.Invalid | Errors.InboxFull | Errors.InsideTransaction | Errors.Superseded | SqlError
+    >
   >()
   type PublishError = Effect.Effect.Error<ReturnType<typeof controller.publish>>
   type Own = Exclude<PublishError, Rejection.BuiltIn | StreamController.Failure>

@@ -607,7 +607,7 @@ describe("run", () => {
 
 describe("opening", () => {
   test(
-    "another application's database is refused, and so is one that the application is behind of",
+    "another application's database is refused, and so is one that cannot be rebuilt",
     Effect.gen(function* () {
       yield* Effect.scoped(open)
       const none = StreamController.make({ pipeline: Apples.pipeline, application: Application.none })
@@ -616,7 +616,7 @@ describe("opening", () => {
         pipeline: Apples.pipeline,
         application: { ...Apples.application, version: 2 }
       })
-      assert.deepInclude(yield* Effect.flip(next), { _tag: "ApplicationBehind", found: 1, version: 2 })
+      assert.deepInclude(yield* Effect.flip(next), { _tag: "CannotRebuild", name: "apples" })
     })
   )
 })

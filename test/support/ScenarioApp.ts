@@ -117,6 +117,7 @@ const tally = Processor.make<VerifyingKey, number>()({
       Processor.accept<VerifyingKey, number, { nth: number }>({ state: [[author, nth]], adds: { nth } })
     )
   },
+  recall: { keys: ({ author }) => [author], adds: (state, { author }) => ({ nth: state(author) ?? 0 }) },
   save: (changed) => Effect.forEach(changed, ([author, n]) => upsertTally(author, n), { discard: true })
 })
 

@@ -5,11 +5,12 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { Transaction } from "../../store/Transaction.ts"
 import type { Event } from "../Event.ts"
-import type { Decision, Options, Session, State, Verdict } from "../Processor.ts"
+import type { Decision, Options, Recall, Session, State, Verdict } from "../Processor.ts"
 
 /** Begins a batch. */
 export const open = <Key extends string | number, S, In extends Event, Adds extends object, E, R>(
-  options: Options<Key, S, In, Adds, E, SqlClient | R, SqlClient | Transaction | R>
+  options: Options<Key, S, In, Adds, E, SqlClient | R, SqlClient | Transaction | R>,
+  recall: Recall<Key, S, In, Adds>
 ): Session<In, Adds, E, R> => {
   /** The state of every key that was asked for: as it was loaded, then as the accepted operations left it. */
   const known = new Map<Key, S | undefined>()
@@ -93,6 +94,8 @@ export const open = <Key extends string | number, S, In extends Event, Adds exte
       known.clear()
       for (const [key, value] of changed) known.set(key, value)
     },
-    forget: (removal) => forget?.(removal) ?? Effect.void
+    forget: (removal) => forget?.(removal) ?? Effect.void,
+    preloadRecall: (events) => (recall.keys === undefined ? Effect.void : load(events.flatMap(recall.keys))),
+    recall: (event) => recall.adds(state, event)
   }
 }

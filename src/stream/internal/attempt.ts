@@ -14,13 +14,16 @@ import type * as Extensions from "../../core/Extensions.ts"
 import * as Batch from "../../pipeline/Batch.ts"
 import type * as Event from "../../pipeline/Event.ts"
 import * as Outcome from "../../pipeline/Outcome.ts"
+import * as Consumers from "../../store/Consumers.ts"
 import * as Inbox from "../../store/Inbox.ts"
-import * as Transaction from "../../store/Transaction.ts"
+import type * as Transaction from "../../store/Transaction.ts"
 import * as Wakes from "../../store/Wakes.ts"
+import type { Superseded } from "../Errors.ts"
 import * as Candidates from "./candidates.ts"
 import { blame, isGuilt, watched, type Guilt } from "./guilt.ts"
+import * as Live from "./live.ts"
 import { rounds, type Decided } from "./rounds.ts"
-import { acknowledge, type Refused, type Setup, type Source, type Taken } from "./setup.ts"
+import type { Refused, Setup, Source, Taken } from "./setup.ts"
 import { turn } from "./turn.ts"
 
 /** What was noted since a transaction: `root`, if there is one now, and whether more may be pending under it. */
@@ -33,7 +36,7 @@ export interface Noted {
 export type Report<E, R> = (
   outcomes: ReadonlyArray<Outcome.Outcome<E> | Refused>,
   root: number | undefined
-) => Effect.Effect<Noted, SqlError, SqlClient | R>
+) => Effect.Effect<Noted, SqlError | Superseded, SqlClient | R>
 
 /**
  * Processes what `source` gives and then, before anything else, all that was woken by it. The event loop gets a turn after each
@@ -43,7 +46,7 @@ export const attempt = <X extends Extensions.Fields, Out extends Event.Event, A,
   setup: Setup<X, Out, A, E, R>,
   source: Source<X, Err>,
   report: Report<E, R>
-): Effect.Effect<void, SqlError | Err, SqlClient | R> =>
+): Effect.Effect<void, SqlError | Superseded | Err, SqlClient | R> =>
   Effect.gen(function* () {
     let left = yield* step(setup, source, report)
     while (isLeft(left)) {
@@ -72,7 +75,7 @@ const step = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err
   setup: Setup<X, Out, A, E, R>,
   source: Source<X, Err>,
   report: Report<E, R>
-): Effect.Effect<Left<X>, SqlError | Err, SqlClient | R> =>
+): Effect.Effect<Left<X>, SqlError | Superseded | Err, SqlClient | R> =>
   Effect.gen(function* () {
     let begun = 0
     let left: Left<X> = { rest: [], root: undefined, pending: false }
@@ -83,7 +86,7 @@ const step = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err
         return batch.process(event)
       }
       const room = taken.candidates.length + Math.max(setup.batchSize, wokenAtLeast)
-      return watched(setup, batch, rounds(setup, batch, { taken, room, decide }))
+      return watched(setup.application, batch.handlingSince, rounds(setup, batch, { taken, room, decide }))
     })
     const result = yield* Effect.either(run)
     if (result._tag === "Right") return yield* reported(result.right, [], report)
@@ -103,12 +106,12 @@ const single = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>,
   left: Left<X>,
   report: Report<E, R>
-): Effect.Effect<Left<X>, SqlError, SqlClient | R> =>
+): Effect.Effect<Left<X>, SqlError | Superseded, SqlClient | R> =>
   Effect.gen(function* () {
     const source = again(left, 1)
     const others = left.rest.slice(1)
     const tried = transaction(setup, source, (batch, taken) =>
-      watched(setup, batch, rounds(setup, batch, { taken, room: 1, decide: batch.process }))
+      watched(setup.application, batch.handlingSince, rounds(setup, batch, { taken, room: 1, decide: batch.process }))
     )
     const rejected = (guilt: Guilt) =>
       transaction(setup, source, (batch, taken) => {
@@ -123,7 +126,7 @@ const reported = <X extends Extensions.Fields, E, R>(
   done: Decided<X, E>,
   others: ReadonlyArray<Event.Event<X>>,
   report: Report<E, R>
-): Effect.Effect<Left<X>, SqlError, SqlClient | R> =>
+): Effect.Effect<Left<X>, SqlError | Superseded, SqlClient | R> =>
   Effect.map(report(done.outcomes, done.root), ({ pending, root }) => ({
     rest: [...done.rest.map(({ event }) => event), ...others],
     root,
@@ -148,8 +151,9 @@ const transaction = <X extends Extensions.Fields, Out extends Event.Event, A, E,
     batch: Batch.Batch<Event.Event<X>, E, R>,
     taken: Taken<X>
   ) => Effect.Effect<Decided<X, E>, Err2, SqlClient | Transaction.Transaction | R>
-): Effect.Effect<Decided<X, E>, SqlError | Err | Err2, SqlClient | R> =>
-  Transaction.run(
+): Effect.Effect<Decided<X, E>, SqlError | Superseded | Err | Err2, SqlClient | R> =>
+  Live.run(
+    setup,
     Effect.gen(function* () {
       const batch = yield* Batch.open(setup)
       const taken = yield* source
@@ -159,8 +163,7 @@ const transaction = <X extends Extensions.Fields, Out extends Event.Event, A, E,
       const position = yield* batch.finish
       // A processor may have met some that will never come.
       const pending = done.pending || (done.waits && (yield* Wakes.next(undefined)) !== undefined)
-      yield* acknowledge(setup, position)
+      yield* Consumers.acknowledge(position)
       return { ...done, outcomes, pending }
-    }),
-    { busyLimit: setup.busyLimit }
+    })
   )

@@ -7,12 +7,8 @@ import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Extensions from "../../core/Extensions.ts"
-import type * as Batch from "../../pipeline/Batch.ts"
-import type * as Event from "../../pipeline/Event.ts"
 import * as Rejection from "../../pipeline/Rejection.ts"
 import * as SqlReason from "../../store/SqlReason.ts"
-import type { Setup } from "./setup.ts"
 
 /** A handler did not end in time. */
 export class Overdue extends Data.TaggedError("Overdue")<{ readonly limit: Duration.Duration }> {}
@@ -31,21 +27,19 @@ export const blame = (guilt: Guilt): Rejection.TimeLimitExceeded | Rejection.Sta
     : Rejection.statementFailed(guilt)
 
 /**
- * Runs a batch and fails when one of its handlers takes longer than it may. One watch for the whole batch: a timer for
- * each operation would cost as much as all the rest of it.
+ * Runs handlers and fails when one of them takes longer than it may. `handlingSince`: since when one has been running, in
+ * milliseconds since the epoch. One watch for them all: a timer for each operation would cost as much as all the rest of it.
  */
-export const watched = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, B, E2, R2>(
-  setup: Setup<X, Out, A, E, R>,
-  batch: Batch.Batch<Event.Event<X>, E, R>,
+export const watched = <B, E2, R2>(
+  { timeLimit }: { readonly timeLimit: Duration.Duration },
+  handlingSince: () => number | undefined,
   body: Effect.Effect<B, E2, R2>
 ): Effect.Effect<B, E2 | Overdue, R2> => {
-  const limit = setup.application.timeLimit
   const watch = Effect.gen(function* () {
     for (;;) {
       const now = yield* Clock.currentTimeMillis
-      const since = batch.handlingSince() ?? now
-      const left = since + Duration.toMillis(limit) - now
-      if (left <= 0) return yield* new Overdue({ limit })
+      const left = (handlingSince() ?? now) + Duration.toMillis(timeLimit) - now
+      if (left <= 0) return yield* new Overdue({ limit: timeLimit })
       yield* Effect.sleep(left)
     }
   })

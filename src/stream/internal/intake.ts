@@ -17,6 +17,7 @@ import type { InboxFull, InsideTransaction, Invalid } from "../Errors.ts"
 import type { From, Received, StreamController } from "../StreamController.ts"
 import type { Refused, Setup } from "./setup.ts"
 import * as Candidates from "./candidates.ts"
+import * as Live from "./live.ts"
 import * as Gate from "./gate.ts"
 import { turn } from "./turn.ts"
 import type { Verifier } from "./verifier.ts"
@@ -56,7 +57,8 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
   const receiveAll = (raws: ReadonlyArray<Operation.Raw>, from?: From) =>
     Effect.gen(function* () {
       const checked = yield* check(raws, from)
-      const stored = yield* Transaction.run(store(setup, valid(checked)), { busyLimit: setup.busyLimit })
+      // What was deleted before it came must not be stored, and that a processor knows.
+      const stored = yield* Live.run(setup, store(setup, valid(checked)), { who: "processors" })
       yield* work.signal
       return checked.map(
         Either.match({

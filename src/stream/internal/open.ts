@@ -1,4 +1,4 @@
-/** Opening a database: its tables, the application it belongs to, and what is to be replayed. */
+/** Opening a database: its tables, whom it belongs to, who reads it, and what is to be replayed. */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
@@ -12,30 +12,37 @@ import * as Migrations from "../../store/Migrations.ts"
 import * as Operations from "../../store/Operations.ts"
 import * as Tables from "../../store/Tables.ts"
 import * as Transaction from "../../store/Transaction.ts"
-import { ApplicationBehind, WrongApplication } from "../Errors.ts"
+import { CannotRebuild, NameTaken, Superseded, WrongApplication } from "../Errors.ts"
 import type { Setup } from "./setup.ts"
 
-/** Migrates the database, makes sure that it belongs to this application, and queues what was not accepted, as far as that is wanted. */
+/** Why a database is not opened. */
+export type Refusal = WrongApplication | NameTaken | Superseded | CannotRebuild
+
+/**
+ * Migrates the database, makes sure that it belongs to this application, records who is to be built or handed anything, and queues
+ * what was not accepted, as far as that is wanted.
+ */
 export const open = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>
-): Effect.Effect<void, SqlError | Migrations.MigrationError | WrongApplication | ApplicationBehind, SqlClient> =>
+): Effect.Effect<void, SqlError | Migrations.MigrationError | Refusal, SqlClient> =>
   Effect.gen(function* () {
     yield* DatabaseFile.overwriteDeleted
     yield* Migrations.run([
       { owner: Tables.owner, migrations: Tables.migrations },
-      ...[...setup.pipeline.processors, setup.application]
+      ...[...setup.pipeline.processors, setup.application, ...setup.consumers]
         .filter(({ migrations }) => migrations.length > 0)
         .map(({ migrations, name }) => ({ owner: name, migrations }))
     ])
-    const { name, version } = setup.application
-    const isNew = yield* claim(name, version)
+    const twice = known(setup).find(({ name }, index, all) => all.findIndex((one) => one.name === name) !== index)
+    if (twice !== undefined) return yield* new NameTaken(twice)
+    const changes = yield* changed(setup)
     const replay = setup.replayOnStart
     const leftOver = replay !== false && (yield* Inbox.anyHeld)
-    if (!isNew && !leftOver) return
+    if (changes.length === 0 && !leftOver) return
     yield* Transaction.run(
       Effect.gen(function* () {
         // Asked again, since another process may have been quicker.
-        if (yield* claim(name, version)) yield* Consumers.register({ name, version, position: 0 })
+        for (const change of yield* changed(setup)) yield* change
         if (replay === true) yield* Inbox.requeue
         else if (replay !== false) yield* Inbox.requeueOnly(replay)
       }),
@@ -45,28 +52,74 @@ export const open = <X extends Extensions.Fields, Out extends Event.Event, A, E,
 
 // internal
 
-/** Whether the application is still to be registered here; fails where the database is another's. */
-const claim = (
-  name: string,
-  version: number
-): Effect.Effect<boolean, SqlError | WrongApplication | ApplicationBehind, SqlClient> =>
+/** One of those that read what is accepted. */
+interface Known {
+  readonly name: string
+  readonly role: Consumers.Role
+  readonly version: number
+  readonly reset: unknown
+  readonly ready: Effect.Effect<unknown, SqlError, SqlClient | Transaction.Transaction>
+}
+
+const known = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>({
+  application,
+  consumers,
+  pipeline
+}: Setup<X, Out, A, E, R>): ReadonlyArray<Known> => [
+  ...pipeline.processors
+    .filter(({ reset }) => reset !== undefined)
+    .map((one) => ({
+      ...one,
+      name: Consumers.processorName(one.name),
+      role: "processor" as const,
+      ready: Effect.void
+    })),
+  ...(application.name === Application.noneName ? [] : [{ ...application, role: "application" as const }]),
+  ...consumers.map((one) => ({ ...one, role: "reader" as const }))
+]
+
+/** Something to be written about one of them. */
+type Change = Effect.Effect<void, SqlError, SqlClient | Transaction.Transaction>
+
+/** What is to be written about them. Reads only. */
+const changed = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(setup: Setup<X, Out, A, E, R>) =>
   Effect.gen(function* () {
-    const consumer = yield* Consumers.application
-    if (consumer !== undefined && consumer.name !== name) {
-      return yield* new WrongApplication({ expected: consumer.name, found: name })
+    const recorded = yield* Consumers.all
+    const last = yield* Operations.lastPosition
+    const owner = recorded.find(({ role }) => role === "application")
+    const found = setup.application.name
+    if (owner !== undefined && owner.name !== found) return yield* new WrongApplication({ expected: owner.name, found })
+    const mine = known(setup)
+    const changes: Array<Change> = []
+    for (const one of mine) {
+      const change = yield* compare(
+        one,
+        recorded.find(({ name }) => name === one.name),
+        last
+      )
+      if (change !== undefined) changes.push(change)
     }
-    if (name === Application.noneName) return false
-    const position = yield* Operations.lastPosition
-    const acknowledged = consumer?.position ?? 0
-    const found = consumer?.version
-    if (acknowledged < position || (found !== undefined && found !== version)) {
-      return yield* new ApplicationBehind({
-        name,
-        version,
-        ...(found === undefined ? {} : { found }),
-        acknowledged,
-        position
-      })
-    }
-    return consumer === undefined
+    const names = new Set(mine.map(({ name }) => name))
+    const stale = recorded.filter(
+      ({ name, role, state }) => role === "processor" && state === "live" && !names.has(name)
+    )
+    if (stale.length > 0) changes.push(Consumers.only(Array.from(names)))
+    return changes
   })
+
+const compare = (
+  { name, ready, reset, role, version }: Known,
+  found: Consumers.Consumer | undefined,
+  last: number
+): Effect.Effect<Change | undefined, Refusal> => {
+  if (found === undefined) {
+    const add = (state: Consumers.State) => Consumers.add({ name, role, version, position: 0, state })
+    if (last === 0) return Effect.succeed(Effect.zipRight(ready, add("live")))
+    // A processor may have been here before anybody kept account of it.
+    return Effect.succeed(add(role === "processor" ? "reset" : "building"))
+  }
+  if (found.role !== role) return new NameTaken({ name, role: found.role })
+  if (found.version > version) return new Superseded({ name, version, found: found.version })
+  if (found.version === version) return Effect.succeed(undefined)
+  return reset === undefined ? new CannotRebuild({ name }) : Effect.succeed(Consumers.upgrade(name, version))
+}

@@ -15,10 +15,11 @@ import * as Batch from "../../pipeline/Batch.ts"
 import * as Event from "../../pipeline/Event.ts"
 import * as Outcome from "../../pipeline/Outcome.ts"
 import type * as Rejection from "../../pipeline/Rejection.ts"
-import * as Transaction from "../../store/Transaction.ts"
-import { MustWait } from "../Errors.ts"
+import * as Consumers from "../../store/Consumers.ts"
+import { MustWait, type Superseded } from "../Errors.ts"
+import * as Live from "./live.ts"
 import { blame, isGuilt, watched } from "./guilt.ts"
-import { acknowledge, type Setup } from "./setup.ts"
+import type { Setup } from "./setup.ts"
 import * as Settle from "./settle.ts"
 import type { Work } from "./work.ts"
 
@@ -54,14 +55,11 @@ export const publish = <X extends Extensions.Fields, Out extends Event.Event, A,
   crypto: Crypto.Service,
   work: Work<X, E, R>,
   draft: Draft<A>
-): Effect.Effect<Published, E | Rejection.BuiltIn | PublishError | SqlError, SqlClient | R> =>
+): Effect.Effect<Published, E | Rejection.BuiltIn | PublishError | SqlError | Superseded, SqlClient | R> =>
   Effect.gen(function* () {
     const body = draft.message === undefined ? undefined : yield* setup.application.encode(draft.message)
     // On the disk before anybody sees it: a place in our log must never be given twice.
-    const published = yield* Transaction.run(append(setup, crypto, draft, body), {
-      durable: true,
-      busyLimit: setup.busyLimit
-    })
+    const published = yield* Live.run(setup, append(setup, crypto, draft, body), { durable: true })
     yield* work.announce([Outcome.accepted(published.id, published.position)])
     yield* work.signal
     return published
@@ -78,12 +76,12 @@ const append = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   Effect.gen(function* () {
     const batch = yield* Batch.open(setup)
     const event = yield* sign(setup, crypto, draft.key, yield* batch.complete(yield* begin(crypto, draft, body)))
-    const decided = yield* watched(setup, batch, batch.process(event))
+    const decided = yield* watched(setup.application, batch.handlingSince, batch.process(event))
     if (decided._tag === "Rejected") return yield* Effect.fail(decided.error)
     if (decided._tag === "Deferred") {
       return yield* new MustWait({ processor: decided.processor, until: decided.until })
     }
-    yield* acknowledge(setup, yield* batch.finish)
+    yield* Consumers.acknowledge(yield* batch.finish)
     yield* Settle.wakeLater(event, undefined)
     const { id, operation } = event
     return { id, seqNum: operation.header.seqNum, position: decided.position, operation }

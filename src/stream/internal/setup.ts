@@ -2,19 +2,19 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import type * as Duration from "effect/Duration"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import type * as Extensions from "../../core/Extensions.ts"
 import type { Hash } from "../../core/Hash.ts"
-import * as Application from "../../pipeline/Application.ts"
 import type * as Batch from "../../pipeline/Batch.ts"
+import type * as Consumer from "../../pipeline/Consumer.ts"
 import type * as Event from "../../pipeline/Event.ts"
 import type * as Outcome from "../../pipeline/Outcome.ts"
 import type * as Policy from "../../pipeline/Policy.ts"
 import type * as Rejection from "../../pipeline/Rejection.ts"
-import * as Consumers from "../../store/Consumers.ts"
 import type * as Filter from "../../store/Filter.ts"
 import type { Transaction } from "../../store/Transaction.ts"
 import type { InboxFull } from "../Errors.ts"
+import type { Progress } from "../Progress.ts"
 import type * as Candidates from "./candidates.ts"
 import type { Capacity } from "./gate.ts"
 
@@ -29,6 +29,9 @@ export interface Setup<X extends Extensions.Fields, Out extends Event.Event, A, 
   readonly busyLimit: Duration.Duration
   /** What is tried again when the controller is opened: everything, nothing, or what fits. */
   readonly replayOnStart: boolean | Filter.Filter
+  readonly consumers: ReadonlyArray<Consumer.Consumer<Out, R>>
+  /** Tells how far somebody came. */
+  readonly progress: (progress: Progress) => Effect.Effect<void>
 }
 
 /** A new operation that was not accepted, and for which the inbox had no room. Nothing of it is kept. */
@@ -51,12 +54,3 @@ export interface Taken<X extends Extensions.Fields> {
 
 /** Where a transaction gets that from: reads what is there, inside the transaction. */
 export type Source<X extends Extensions.Fields, Err> = Effect.Effect<Taken<X>, SqlError | Err, SqlClient | Transaction>
-
-/** The application has handled everything up to this position, in the transaction that made it so. */
-export const acknowledge = (
-  setup: { readonly application: { readonly name: string } },
-  position: number
-): Effect.Effect<void, SqlError, Transaction> =>
-  setup.application.name === Application.noneName
-    ? Effect.void
-    : Consumers.acknowledge(setup.application.name, position)

@@ -8,13 +8,15 @@ import type { Hash } from "../../core/Hash.ts"
 import * as Log from "../../core/Log.ts"
 import * as Batch from "../../pipeline/Batch.ts"
 import * as Event from "../../pipeline/Event.ts"
+import * as Consumers from "../../store/Consumers.ts"
 import * as Decisions from "../../store/Decisions.ts"
 import * as Inbox from "../../store/Inbox.ts"
 import * as Logs from "../../store/Logs.ts"
 import * as Operations from "../../store/Operations.ts"
 import * as Transaction from "../../store/Transaction.ts"
-import { CannotSkip, NotInInbox } from "../Errors.ts"
-import { acknowledge, type Setup } from "./setup.ts"
+import { CannotSkip, NotInInbox, type Superseded } from "../Errors.ts"
+import type { Setup } from "./setup.ts"
+import * as Live from "./live.ts"
 import * as Candidates from "./candidates.ts"
 import * as Settle from "./settle.ts"
 
@@ -32,8 +34,9 @@ export const skip = <X extends Extensions.Fields, Out extends Event.Event, A, E,
   setup: Setup<X, Out, A, E, R>,
   id: Hash,
   root?: number
-): Effect.Effect<Skipped, SqlError | NotInInbox | CannotSkip, SqlClient | R> =>
-  Transaction.run(
+): Effect.Effect<Skipped, SqlError | Superseded | NotInInbox | CannotSkip, SqlClient | R> =>
+  Live.run(
+    setup,
     Effect.gen(function* () {
       const entry = yield* inInbox(id)
       const restored = Candidates.restore(setup.codec, entry)
@@ -42,12 +45,11 @@ export const skip = <X extends Extensions.Fields, Out extends Event.Event, A, E,
       yield* mayStand(event)
       const batch = yield* Batch.open(setup)
       const position = batch.skip(event)
-      yield* acknowledge(setup, yield* batch.finish)
+      yield* Consumers.acknowledge(yield* batch.finish)
       yield* Decisions.record(id, "skipped", undefined, yield* Clock.currentTimeMillis)
       yield* Inbox.take([entry.entry])
       return { position, root: yield* Settle.wakeLater(event, root) }
-    }),
-    { busyLimit: setup.busyLimit }
+    })
   )
 
 /** Deletes an operation of the inbox and remembers its id. What waits for it goes on waiting. */

@@ -17,6 +17,9 @@ import * as Policy from "../../pipeline/Policy.ts"
 import type * as Filter from "../../store/Filter.ts"
 import * as Inbox from "../../store/Inbox.ts"
 import * as Transaction from "../../store/Transaction.ts"
+import type { Superseded } from "../Errors.ts"
+import type { Backlog } from "./backlog.ts"
+import * as Live from "./live.ts"
 import { attempt, type Report } from "./attempt.ts"
 import type { Refused, Setup, Source } from "./setup.ts"
 import { fromInbox } from "./queue.ts"
@@ -42,18 +45,19 @@ export interface Work<X extends Extensions.Fields, E, R> {
   readonly process: <Err>(
     source: Source<X, Err>,
     asked: ReadonlySet<Hash>
-  ) => Effect.Effect<Map<Hash, Outcome.Outcome<E> | Refused>, SqlError | Err, SqlClient | R>
+  ) => Effect.Effect<Map<Hash, Outcome.Outcome<E> | Refused>, SqlError | Superseded | Err, SqlClient | R>
   readonly announce: (outcomes: ReadonlyArray<Outcome.Outcome<E>>) => Effect.Effect<void>
   /** Says that something was queued. */
   readonly signal: Effect.Effect<void>
-  readonly drain: Effect.Effect<Counts, SqlError, SqlClient | R>
-  readonly run: Effect.Effect<never, never, SqlClient | R>
+  readonly drain: Effect.Effect<Counts, SqlError | Superseded, SqlClient | R>
+  readonly run: Effect.Effect<never, Superseded, SqlClient | R>
   /** Queues what is waiting or rejected, all of it or what fits the filter, and drains; counts what it leaves of that. */
-  readonly replay: (filter: Filter.Filter | undefined) => Effect.Effect<Counts, SqlError, SqlClient | R>
+  readonly replay: (filter: Filter.Filter | undefined) => Effect.Effect<Counts, SqlError | Superseded, SqlClient | R>
 }
 
 export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>,
+  backlog: Backlog<R>,
   options: {
     readonly poll: Duration.Duration
     readonly announce: (outcomes: ReadonlyArray<Outcome.Outcome<E>>) => Effect.Effect<void>
@@ -91,17 +95,21 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
         return newest
       })
 
-    /** Works until nothing is pending, queued or due; gives how many were accepted. */
+    /** Works until nothing is pending, queued or due, and nobody is behind; gives how many were accepted. */
     const work = Effect.gen(function* () {
       let accepted = 0
       const report = reporting((outcome) => {
         if (isAccepted(outcome)) accepted += 1
       })
-      while (yield* Inbox.anyDue(yield* Clock.currentTimeMillis)) {
-        yield* attempt(setup, fromInbox(setup), report)
-        yield* turn
+      yield* Live.ensure(setup)
+      for (;;) {
+        const isDue = yield* Inbox.anyDue(yield* Clock.currentTimeMillis)
+        if (isDue) {
+          yield* attempt(setup, fromInbox(setup), report)
+          yield* turn
+        }
+        if (!(yield* backlog.step) && !isDue) return accepted
       }
-      return accepted
     })
 
     const drain = Effect.flatMap(work, (accepted) => Effect.map(Inbox.held, (held): Counts => ({ accepted, ...held })))
@@ -116,9 +124,11 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
 
     /** Until something is queued here, an attempt is due, or another process may have queued something. */
     const idle = Effect.gen(function* () {
-      const due = yield* Inbox.nextDue
+      const own = yield* Inbox.nextDue
+      const theirs = yield* backlog.nextDue
+      const due = Math.min(own ?? Infinity, theirs ?? Infinity)
       const now = yield* Clock.currentTimeMillis
-      const pause = Math.min(Duration.toMillis(options.poll), due === undefined ? Infinity : Math.max(0, due - now))
+      const pause = Math.min(Duration.toMillis(options.poll), Math.max(0, due - now))
       yield* Effect.raceFirst(Queue.take(signals), Effect.sleep(pause))
     })
 
@@ -140,12 +150,13 @@ const patience = Schedule.exponential("50 millis").pipe(
 )
 
 /** A database in trouble is tried again, at most half a minute later; what stands in it is untouched meanwhile. */
-const patiently = <B, R>(self: Effect.Effect<B, SqlError, R>): Effect.Effect<void, never, R> =>
+const patiently = <B, R>(self: Effect.Effect<B, SqlError | Superseded, R>): Effect.Effect<void, Superseded, R> =>
   self.pipe(
-    Effect.tapError((error) => Effect.logWarning("The database is in trouble, trying again", error)),
-    Effect.retry(patience),
+    Effect.tapErrorTag("SqlError", (error) => Effect.logWarning("The database is in trouble, trying again", error)),
+    Effect.retry({ schedule: patience, while: ({ _tag }) => _tag === "SqlError" }),
+    Effect.asVoid,
     // The schedule never ends, so this is only for the types.
-    Effect.ignore
+    Effect.catchTag("SqlError", () => Effect.void)
   )
 
 interface Skipped<out E> {
@@ -158,7 +169,7 @@ const skipped = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>,
   outcome: Outcome.Outcome<E> | Refused,
   root: number | undefined
-): Effect.Effect<Skipped<E>, SqlError, SqlClient | R> => {
+): Effect.Effect<Skipped<E>, SqlError | Superseded, SqlClient | R> => {
   const skips = outcome._tag === "Rejected" && outcome.next._tag === "Held" && isSkip(setup.policy(outcome.error))
   const asItIs: Skipped<E> = { outcome, root }
   if (!skips) return Effect.succeed(asItIs)

@@ -1,0 +1,129 @@
+/** The parts of a controller put together: its services, its setup, its calls. */
+import { SqlClient, TransactionConnection } from "@effect/sql/SqlClient"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as PubSub from "effect/PubSub"
+import * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
+import * as Tracer from "effect/Tracer"
+import * as Crypto from "../../core/Crypto.ts"
+import * as Extensions from "../../core/Extensions.ts"
+import type * as Consumer from "../../pipeline/Consumer.ts"
+import type * as Outcome from "../../pipeline/Outcome.ts"
+import * as Filter from "../../store/Filter.ts"
+import * as Status from "../../store/Status.ts"
+import * as Transaction from "../../store/Transaction.ts"
+import { InsideTransaction } from "../Errors.ts"
+import type { Progress } from "../Progress.ts"
+import type { Needs, OpenError, Options, Placed, StreamController } from "../StreamController.ts"
+import * as Backlog from "./backlog.ts"
+import * as Collect from "./collect.ts"
+import * as Control from "./control.ts"
+import * as Intake from "./intake.ts"
+import * as Open from "./open.ts"
+import * as Publishing from "./publish.ts"
+import { defaultPolicy } from "./policy.ts"
+import * as Pull from "./pull.ts"
+import * as Rates from "./rates.ts"
+import type { Setup } from "./setup.ts"
+import * as Skip from "./skip.ts"
+import * as Verifier from "./verifier.ts"
+import * as Work from "./work.ts"
+
+export const make = <Out extends Placed, A, E, R, E2, R2, R3, X extends Extensions.Fields>(
+  options: Options<X, Out, A, E, R, E2, R2, unknown>,
+  consumers: ReadonlyArray<Consumer.Consumer<Out, R3>>
+): Effect.Effect<StreamController<A, E | E2, Out>, OpenError, Needs<R, R2 | R3> | Scope.Scope> =>
+  Effect.gen(function* () {
+    const sql = Transaction.client(yield* SqlClient)
+    // What the handler needs, without the span and the transaction that were open while this was made.
+    const context = yield* Effect.context<Exclude<Needs<R, R2 | R3>, SqlClient>>()
+    const services = Context.add(Context.omit(Tracer.ParentSpan, Scope.Scope)(context), SqlClient, sql)
+    const crypto = yield* Effect.provide(Crypto.Crypto, options.crypto ?? Crypto.layer)
+    const told = yield* PubSub.sliding<Progress>(4096)
+    const news = yield* PubSub.sliding<void>(1)
+    const rates = Rates.make()
+    const progress = (one: Progress) =>
+      Effect.flatMap(Clock.currentTimeMillis, (now) => {
+        rates.add(one.consumer, one.handled, now)
+        return Effect.asVoid(PubSub.publish(told, one))
+      })
+    const setup = defaults(options, consumers, crypto, progress)
+    const decode = options.crypto === undefined ? yield* Verifier.make(crypto) : Verifier.inline(crypto)
+    const provide = <B, Err>(self: Effect.Effect<B, Err, SqlClient | R | R2 | R3>): Effect.Effect<B, Err> =>
+      Effect.mapInputContext(self, (current: Context.Context<never>) =>
+        // A call that comes after a commit still carries that transaction; it must not be taken for an open one.
+        Context.merge(
+          Context.omit(Transaction.Transaction, TransactionConnection)(current),
+          // `R` holds `Transaction` at most where one is open, and then gets it there.
+          services as Context.Context<SqlClient | R | R2 | R3>
+        )
+      )
+    yield* provide(Open.open(setup))
+
+    const outcomes = yield* PubSub.sliding<Outcome.Outcome<E | E2>>(4096)
+    const poll = Duration.decode(options.poll ?? "1 second")
+    const backlog = Backlog.make(setup)
+    const work = yield* Work.make(setup, backlog, {
+      poll,
+      announce: (done) =>
+        done.length === 0
+          ? Effect.void
+          : Effect.zipRight(PubSub.publishAll(outcomes, done), PubSub.publish(news, undefined))
+    })
+    const guarded = <B, Err>(
+      call: string,
+      self: Effect.Effect<B, Err, SqlClient | R | R2 | R3>
+    ): Effect.Effect<B, Err | InsideTransaction> =>
+      Effect.flatMap(
+        Transaction.isOpen(sql),
+        (open): Effect.Effect<B, Err | InsideTransaction> => (open ? new InsideTransaction({ call }) : provide(self))
+      )
+    const { signal } = work
+    const around = { crypto, backlog, rates, signal, progress: Stream.fromPubSub(told), guarded, provide }
+    return {
+      ...Intake.make(setup, crypto, decode, work, guarded),
+      publish: (draft) => guarded("publish", Publishing.publish(setup, crypto, work, draft)),
+      drain: guarded("drain", work.drain),
+      run: guarded("run", work.run),
+      replay: (which) => guarded("replay", work.replay(which === undefined ? undefined : Filter.make(crypto, which))),
+      skip: (id) =>
+        guarded(
+          "skip",
+          Effect.map(Skip.skip(setup, id), ({ position }) => position)
+        ),
+      discard: (id, why) => guarded("discard", Skip.discard(setup, id, why)),
+      collect: (options) => guarded("collect", Collect.collect(setup, options)),
+      outcomes: Stream.fromPubSub(outcomes),
+      status: provide(Status.status),
+      consumers: Control.make(setup, around),
+      pull: (name, options = {}) => Pull.pull(setup, around, { news, poll }, name, options)
+    }
+  })
+
+// internal
+
+const defaults = <Out extends Placed, A, E, R, E2, R2, R3, X extends Extensions.Fields>(
+  options: Options<X, Out, A, E, R, E2, R2, unknown>,
+  consumers: ReadonlyArray<Consumer.Consumer<Out, R3>>,
+  crypto: Crypto.Service,
+  progress: (progress: Progress) => Effect.Effect<void>
+): Setup<X, Out, A, E | E2, R | R2 | R3> => ({
+  consumers,
+  progress,
+  pipeline: options.pipeline,
+  application: options.application,
+  // Without a codec `X` is its default, which is what this codec reads.
+  codec: options.extensions ?? (Extensions.any as unknown as Extensions.Codec<X>),
+  policy: options.policy ?? defaultPolicy,
+  batchSize: Math.max(1, options.batchSize ?? 100),
+  capacity: options.capacity ?? 1_000_000,
+  capacityPerAuthor: options.capacityPerAuthor ?? 100_000,
+  busyLimit: Duration.decode(options.busyLimit ?? "5 seconds"),
+  replayOnStart:
+    typeof options.replayOnStart === "object"
+      ? Filter.make(crypto, options.replayOnStart)
+      : (options.replayOnStart ?? true)
+})
