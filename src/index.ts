@@ -98,6 +98,8 @@ export * as Topics from "./processors/Topics.ts"
 export * as Errors from "./stream/Errors.ts"
 /** What can be asked of the consumers of a controller. */
 export type * as Consumers from "./stream/Consumers.ts"
+/** What must happen outside the database, at least once. */
+export * as Outbox from "./stream/Outbox.ts"
 /** Accepted operations for readers that are not in the database. */
 export type * as Pull from "./stream/Pull.ts"
 /** When operations are processed. */

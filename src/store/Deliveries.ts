@@ -19,20 +19,22 @@ export interface Parked {
   readonly notBefore: number | undefined
   /** When it was handed over first. */
   readonly since: number
+  /** Whether that was a replay: it had been handed over before. */
+  readonly replay: boolean
 }
 
 const upsert = statement(
-  `INSERT INTO applecart_deliveries (consumer, position, attempts, reason, not_before, since) VALUES (?, ?, ?, ?, ?, ?)
+  `INSERT INTO applecart_deliveries (consumer, position, attempts, reason, not_before, since, replay) VALUES (?, ?, ?, ?, ?, ?, ?)
    ON CONFLICT (consumer, position) DO UPDATE SET attempts = excluded.attempts, reason = excluded.reason, not_before = excluded.not_before`
 )
 
 /** Parks a position, or parks it again. `at`: milliseconds since the epoch. */
 export const park = (
   consumer: number,
-  { attempts, notBefore, position, reason }: Omit<Parked, "since">,
+  { attempts, notBefore, position, reason, replay }: Omit<Parked, "since">,
   at: number
 ): Effect.Effect<void, SqlError, Transaction> =>
-  Effect.asVoid(upsert(consumer, position, attempts, reason, notBefore ?? null, at))
+  Effect.asVoid(upsert(consumer, position, attempts, reason, notBefore ?? null, at, replay ? 1 : 0))
 
 const remove = statement(
   `DELETE FROM applecart_deliveries WHERE consumer = ? AND position IN (SELECT value FROM json_each(?))`
@@ -46,7 +48,7 @@ export const settle = (
   positions.length === 0 ? Effect.void : Effect.asVoid(remove(consumer, Rows.list(positions)))
 
 const selectParked = query(
-  `SELECT position, attempts, reason, not_before, since FROM applecart_deliveries
+  `SELECT position, attempts, reason, not_before, since, replay FROM applecart_deliveries
    WHERE consumer = ? AND reason IS NOT NULL AND position > ? ORDER BY position LIMIT ?`
 )
 
@@ -59,15 +61,12 @@ export const parked = (
   Effect.map(selectParked(consumer, after, limit), (rows) => rows.map(parkedRow))
 
 const selectDue = query(
-  `SELECT position, attempts FROM applecart_deliveries
+  `SELECT position, attempts, replay FROM applecart_deliveries
    WHERE consumer = ? AND not_before <= ? ORDER BY not_before, position LIMIT ?`
 )
 
 /** A position whose time has come, and how often it was handed over. */
-export interface Due {
-  readonly position: number
-  readonly attempts: number
-}
+export interface Due extends Pick<Parked, "position" | "attempts" | "replay"> {}
 
 /** What is to be handed over again: its time has come, or whoever had it has let its lease run out. */
 export const due = (
@@ -76,7 +75,11 @@ export const due = (
   limit: number
 ): Effect.Effect<ReadonlyArray<Due>, SqlError, SqlClient> =>
   Effect.map(selectDue(consumer, now, limit), (rows) =>
-    rows.map((row) => ({ position: Rows.integer(row, "position"), attempts: Rows.integer(row, "attempts") }))
+    rows.map((row) => ({
+      position: Rows.integer(row, "position"),
+      attempts: Rows.integer(row, "attempts"),
+      replay: Rows.integer(row, "replay") === 1
+    }))
   )
 
 const selectNext = query(
@@ -178,5 +181,6 @@ const parkedRow = (row: Row): Parked => ({
   attempts: Rows.integer(row, "attempts"),
   reason: Rows.text(row, "reason"),
   notBefore: Rows.optionalInteger(row, "not_before"),
-  since: Rows.integer(row, "since")
+  since: Rows.integer(row, "since"),
+  replay: Rows.integer(row, "replay") === 1
 })

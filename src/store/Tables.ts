@@ -163,6 +163,7 @@ export const migrations: ReadonlyArray<Migration> = [
         reason TEXT,
         not_before INTEGER,
         since INTEGER NOT NULL,
+        replay INTEGER NOT NULL DEFAULT 0,
         PRIMARY KEY (consumer, position)
       ) WITHOUT ROWID`,
       `CREATE INDEX applecart_deliveries_due ON applecart_deliveries (consumer, not_before) WHERE not_before IS NOT NULL`,

@@ -112,7 +112,7 @@ const decideAgain = <X extends Extensions.Fields, Out extends Event.Event, A, E,
       const last = yield* Operations.lastPosition
       const rows = yield* Operations.page(position, last, batchSize)
       // Whichever version it is: all of them were accepted before.
-      const events = Recall.read(codec, rows, Infinity)
+      const events = Recall.read(codec, rows, () => true)
       const session = processor.rebuild()
       yield* session.preload(Recall.good(events))
       const refused: Array<Handover.Refused> = []
@@ -121,7 +121,7 @@ const decideAgain = <X extends Extensions.Fields, Out extends Event.Event, A, E,
         if (error !== undefined) refused.push({ position: rows[index]?.position ?? last, error })
       }
       yield* session.save
-      yield* Readers.park({ policy: () => Policy.hold }, consumer, refused, new Map())
+      yield* Readers.park({ policy: () => Policy.hold }, consumer, refused, { isReplay: () => true })
       const end = rows.length < batchSize ? last : (rows.at(-1)?.position ?? last)
       yield* Consumers.advance(consumer, end)
       if (end === last) yield* Consumers.ready(consumer)

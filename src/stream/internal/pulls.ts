@@ -67,7 +67,11 @@ export const take = <X extends Extensions.Fields, Out extends Event.Event, A, E,
         const event = events.get(one)
         if (event?._tag === "Left") {
           const reason = Rejection.encode(event.left)
-          yield* Deliveries.park(consumer, { position: one, attempts: attempt, reason, notBefore: undefined }, now)
+          yield* Deliveries.park(
+            consumer,
+            { position: one, attempts: attempt, reason, notBefore: undefined, replay: false },
+            now
+          )
         } else taken.push({ consumer, position: one, attempt, event: event?.right })
       }
       return taken
@@ -136,7 +140,7 @@ const recalled = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>
   SqlClient | R
 > =>
   Effect.gen(function* () {
-    const events = Recall.read(codec, rows, seen)
+    const events = Recall.read(codec, rows, (at) => at <= seen)
     const session = pipeline.open()
     yield* session.preloadRecall(Recall.good(events))
     return new Map(

@@ -48,10 +48,12 @@ export const follow = <X extends Extensions.Fields, Out extends Event.Event, A, 
       const notices = yield* Notices.page(consumer.consumer, behind(position), read, limit)
       const end = notices.length < limit ? read : (notices.at(-1)?.at ?? read)
       const told = new Set(notices.map(({ at }) => at))
-      const units = yield* unitsOf(setup, reader, consumer, { rows: rows.filter((row) => row.position <= end), told })
+      const isReplay = (at: number) => at <= consumer.seen
+      const found = { rows: rows.filter((row) => row.position <= end), told, isReplay }
+      const units = yield* unitsOf(setup, reader, consumer.consumer, found)
       const leave = (refused: ReadonlyArray<Handover.Refused>) =>
         Effect.gen(function* () {
-          yield* park(reader, consumer.consumer, refused, new Map())
+          yield* park(reader, consumer.consumer, refused, { isReplay })
           const parked = new Set(refused.map((one) => one.position))
           yield* Notices.settle(
             consumer.consumer,
@@ -84,14 +86,15 @@ export const retry = <X extends Extensions.Fields, Out extends Event.Event, A, E
       if (due.length === 0) return undefined
       const told = new Set(due.map(({ position }) => position))
       const rows = yield* Operations.at(Array.from(told))
-      const units = yield* unitsOf(setup, reader, consumer, { rows, told })
+      const known = new Map(due.map((one) => [one.position, one]))
+      const isReplay = (at: number) => known.get(at)?.replay === true
+      const units = yield* unitsOf(setup, reader, consumer.consumer, { rows, told, isReplay })
       const leave = (refused: ReadonlyArray<Handover.Refused>) =>
         Effect.gen(function* () {
-          const attempts = new Map(due.map((one) => [one.position, one.attempts]))
           const positions = without(Array.from(told), refused)
           yield* Notices.settle(consumer.consumer, positions)
           yield* Deliveries.settle(consumer.consumer, positions)
-          yield* park(reader, consumer.consumer, refused, attempts)
+          yield* park(reader, consumer.consumer, refused, { isReplay, attempts: (at) => known.get(at)?.attempts })
           return {
             consumer: reader.name,
             what: "retry" as const,
@@ -121,13 +124,17 @@ export const replay = <X extends Extensions.Fields, Out extends Event.Event, A, 
       const job = yield* Replays.find(number)
       if (consumer === undefined || job === undefined || job.state !== "running") return undefined
       const { rows, end } = yield* meant(setup.codec, job, limit)
-      const units = yield* unitsOf(setup, { ...reader, forget: () => Effect.void }, consumer, { rows, told: new Set() })
+      const units = yield* unitsOf(setup, { ...reader, forget: () => Effect.void }, consumer.consumer, {
+        rows,
+        told: new Set(),
+        isReplay: always
+      })
       const leave = (refused: ReadonlyArray<Handover.Refused>) =>
         Effect.gen(function* () {
           const positions = units.map(({ position }) => position)
           const attempts = yield* Deliveries.attempts(consumer.consumer, positions)
           yield* Deliveries.settle(consumer.consumer, without(positions, refused))
-          yield* park(reader, consumer.consumer, refused, attempts)
+          yield* park(reader, consumer.consumer, refused, { isReplay: always, attempts: (at) => attempts.get(at) })
           const handled = units.length - refused.length
           yield* Replays.advance(number, { position: end, handled, parked: refused.length })
           const { until } = job
@@ -171,7 +178,7 @@ const wasWritten = <X extends Extensions.Fields>(
   rows: ReadonlyArray<Operations.Handed>
 ): ReadonlyArray<Operations.Handed> => {
   if (writtenFrom === -Infinity && writtenUntil === Infinity) return rows
-  const events = Recall.read(codec, rows, 0)
+  const events = Recall.read(codec, rows, always)
   return rows.filter((_, index) => {
     const event = events[index]
     if (event?._tag !== "Right" || event.right.extensions.timestamp === undefined) return false
@@ -179,6 +186,8 @@ const wasWritten = <X extends Extensions.Fields>(
     return millis >= writtenFrom && millis < writtenUntil
   })
 }
+
+const always = () => true
 
 const behind = (position: number): Notices.Cursor => ({ at: position, position: Number.MAX_SAFE_INTEGER })
 
@@ -200,17 +209,18 @@ interface Found {
   readonly rows: ReadonlyArray<Operations.Handed>
   /** The positions at which there is something to tell. */
   readonly told: ReadonlySet<number>
+  readonly isReplay: (position: number) => boolean
 }
 
 /** Everything that is to be handed over, by position. */
 const unitsOf = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   { codec, pipeline }: Setup<X, Out, A, E, R>,
   reader: Reader<Out, R>,
-  { consumer, seen }: Consumers.Consumer,
-  { rows, told }: Found
+  consumer: number,
+  { isReplay, rows, told }: Found
 ): Effect.Effect<ReadonlyArray<Handover.Unit<R | SqlClient>>, SqlError, SqlClient | R> =>
   Effect.gen(function* () {
-    const events = Recall.read(codec, rows, seen)
+    const events = Recall.read(codec, rows, isReplay)
     const skipped = yield* Recall.skipped(events)
     const session = pipeline.open()
     yield* session.preloadRecall(Recall.good(events))
@@ -263,20 +273,29 @@ const forgetAll = <R>(reader: Consumer.Consumer<never, R>, consumer: number, at:
     }
   })
 
+/** What is known of operations that were rejected just now. */
+interface Before {
+  readonly isReplay: (position: number) => boolean
+  /** How often they had been rejected. Default: never. */
+  readonly attempts?: (position: number) => number | undefined
+}
+
 /** Parks what was rejected, as its policy says. */
 export const park = (
   { policy }: { readonly policy: (error: unknown) => Policy.Parked },
   consumer: number,
   refused: ReadonlyArray<Handover.Refused>,
-  before: ReadonlyMap<number, number>
+  before: Before
 ): Effect.Effect<void, SqlError, Transaction> =>
   Effect.gen(function* () {
     const now = yield* Clock.currentTimeMillis
     for (const { error, position } of refused) {
-      const attempts = (before.get(position) ?? 0) + 1
+      const attempts = (before.attempts?.(position) ?? 0) + 1
       const chosen = policy(error)
       const delay = chosen._tag === "Retry" ? yield* Policy.delay(chosen.schedule, attempts, now) : Option.none()
       const notBefore = Option.isSome(delay) ? now + Duration.toMillis(delay.value) : undefined
-      yield* Deliveries.park(consumer, { position, attempts, reason: Rejection.encode(error), notBefore }, now)
+      const reason = Rejection.encode(error)
+      const parked = { position, attempts, reason, notBefore, replay: before.isReplay(position) }
+      yield* Deliveries.park(consumer, parked, now)
     }
   })

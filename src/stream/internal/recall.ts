@@ -14,16 +14,16 @@ import type * as Operations from "../../store/Operations.ts"
 /** An accepted operation as an event; or why it is none, the database being damaged. */
 export type Read<Ev> = Either.Either<Ev, Rejection.Damaged>
 
-/** Reads rows as bare events. `seen`: up to there they count as handed over before. */
+/** Reads rows as bare events. `isReplay`: whether who gets them was handed that position before. */
 export const read = <X extends Extensions.Fields>(
   codec: Extensions.Codec<X>,
   rows: ReadonlyArray<Operations.Handed>,
-  seen: number
+  isReplay: (position: number) => boolean
 ): ReadonlyArray<Read<Event.Event<X>>> =>
   rows.map((row) =>
     Either.flatMap(Operation.trusted(row.id, row), (operation) =>
       Either.map(codec.decode(operation.header.extensions), (extensions) =>
-        Event.again(operation, extensions, row, row.position <= seen)
+        Event.again(operation, extensions, row, isReplay(row.position))
       )
     ).pipe(Either.mapLeft((error) => new Rejection.Damaged({ detail: error.message })))
   )
