@@ -68,7 +68,7 @@ export interface Application<in In, in out A, out E, out R> {
 /** The errors with which an application rejects. */
 export type Error<App> = App extends Application<infer _In, infer _A, infer E, infer _R> ? E : never
 
-interface Options {
+export interface Options {
   /** Names the consumer whose acknowledgements are kept; one database belongs to one application. */
   readonly name: string
   /** Raised when the handler would do something else with the same operations. */
