@@ -186,9 +186,7 @@ export const make = <State, In extends Event = Event, E = never, R = never, E2 =
         yield* check(crdt, input)
         const { logId } = input.event.extensions
         yield* store.insert(logId, { position: input.position, bytes: input.message.bytes })
-        if ((yield* store.unmerged(logId)) >= mergeEvery) {
-          yield* store.putState(logId, { position: input.position, bytes: crdt.save(yield* load(logId)) })
-        }
+        if ((yield* store.unmerged(logId)) >= mergeEvery) yield* merge(crdt, store, logId)
         if (options.handle !== undefined) yield* options.handle(input)
       }),
     forget: (forgotten: Application.Forgotten<In>) =>
@@ -230,19 +228,34 @@ const check = <State>(
   })
 }
 
-/** A document of what is written down of it and of the updates since. */
+/** A document as it is written down, with the next updates in it. */
+const next = <State>(
+  crdt: Crdt<State>,
+  store: Updates.Updates,
+  document: LogId.LogId,
+  written: Updates.Update | undefined
+) =>
+  Effect.map(store.page(document, written?.position ?? 0), (page) => ({
+    state: applyAll(crdt, written?.bytes, page),
+    last: page.at(-1),
+    isAll: page.length < Updates.pageSize
+  }))
+
+/** A document of what is written down of it and of all updates since. */
 const assemble = <State>(crdt: Crdt<State>, store: Updates.Updates, document: LogId.LogId) =>
   Effect.gen(function* () {
-    const written = yield* store.state(document)
-    let bytes = written?.bytes
-    for (let after = written?.position ?? 0; ; ) {
-      const page = yield* store.page(document, after)
-      const state = applyAll(crdt, bytes, page)
-      const last = page.at(-1)
-      if (last === undefined || page.length < Updates.pageSize) return state
-      bytes = crdt.save(state)
-      after = last.position
+    for (let written = yield* store.state(document); ; ) {
+      const { isAll, last, state } = yield* next(crdt, store, document, written)
+      if (last === undefined || isAll) return state
+      written = { position: last.position, bytes: crdt.save(state) }
     }
+  })
+
+/** Writes down what the next updates come to. A page of them: there may be many where a state was dropped. */
+const merge = <State>(crdt: Crdt<State>, store: Updates.Updates, document: LogId.LogId) =>
+  Effect.gen(function* () {
+    const { last, state } = yield* next(crdt, store, document, yield* store.state(document))
+    if (last !== undefined) yield* store.putState(document, { position: last.position, bytes: crdt.save(state) })
   })
 
 /**
