@@ -186,7 +186,7 @@ export const make = <State, In extends Event = Event, E = never, R = never, E2 =
         yield* check(crdt, input)
         const { logId } = input.event.extensions
         yield* store.insert(logId, { position: input.position, bytes: input.message.bytes })
-        if ((yield* store.unmerged(logId)) >= mergeEvery) yield* merge(crdt, store, logId)
+        if (yield* store.hasUnmerged(logId, mergeEvery)) yield* merge(crdt, store, logId)
         if (options.handle !== undefined) yield* options.handle(input)
       }),
     forget: (forgotten: Application.Forgotten<In>) =>

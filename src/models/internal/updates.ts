@@ -21,8 +21,8 @@ export interface Updates {
   readonly insert: (document: LogId.LogId, update: Update) => Write
   /** A page of the updates after a position, oldest first. */
   readonly page: (document: LogId.LogId, after: number) => Read<ReadonlyArray<Update>>
-  /** How many updates are not in the state that is written down. */
-  readonly unmerged: (document: LogId.LogId) => Read<number>
+  /** Whether at least so many updates are not in the state that is written down. */
+  readonly hasUnmerged: (document: LogId.LogId, count: number) => Read<boolean>
   readonly state: (document: LogId.LogId) => Read<Update | undefined>
   readonly putState: (document: LogId.LogId, state: Update) => Write
   /** What goes is in the state that is written down as well, so that goes too, and comes again of what is left. */
@@ -74,18 +74,20 @@ const states = (name: string): Pick<Updates, "state" | "putState"> => {
   }
 }
 
-const both = (name: string): Pick<Updates, "unmerged" | "forget" | "empty"> => {
-  const count = query(
-    `SELECT count(*) AS n FROM ${name}_updates WHERE document = ?1
-     AND position > coalesce((SELECT position FROM ${name}_states WHERE document = ?1), 0)`
+const both = (name: string): Pick<Updates, "hasUnmerged" | "forget" | "empty"> => {
+  const selectNth = query(
+    `SELECT 1 FROM ${name}_updates WHERE document = ?
+     AND position > coalesce((SELECT position FROM ${name}_states WHERE document = ?), 0) LIMIT 1 OFFSET ?`
   )
   const deleteUpdates = statement(
     `DELETE FROM ${name}_updates WHERE position IN (SELECT value FROM json_each(?)) RETURNING document`
   )
   const deleteStates = statement(`DELETE FROM ${name}_states WHERE document IN (SELECT unhex(value) FROM json_each(?))`)
   return {
-    unmerged: (document) =>
-      Effect.map(count(LogId.toBytes(document)), ([row]) => (row === undefined ? 0 : Rows.integer(row, "n"))),
+    hasUnmerged: (document, count) => {
+      const bytes = LogId.toBytes(document)
+      return Effect.map(selectNth(bytes, bytes, Math.max(1, count) - 1), (rows) => rows.length > 0)
+    },
     forget: (positions) =>
       Effect.flatMap(deleteUpdates(Rows.list(positions)), (rows) =>
         deleteStates(Rows.list(new Set(rows.map((row) => Rows.hex(row, "document")))))
