@@ -42,8 +42,9 @@ import * as Tables from "./internal/tables.ts"
 import * as Updates from "./internal/updates.ts"
 
 /**
- * What a CRDT library does, on documents `State`. `apply` may change what it is given. An update whose dependencies are missing
- * has to be kept, also by `save`, until they come (Yjs and Automerge do).
+ * What a CRDT library does, on documents `State`. `apply` may change what it is given; whether bytes are an update is for it to
+ * say, and it is asked with an empty document. An update whose dependencies are missing has to be kept, also by `save`, until
+ * they come (Yjs and Automerge do).
  *
  * @example
  * const automerge: Documents.Crdt<Automerge.Doc<Notes>> = {
@@ -53,9 +54,9 @@ import * as Updates from "./internal/updates.ts"
  * }
  */
 export interface Crdt<in out State> {
-  /** A new document. */
+  /** A new document, without anything in it. */
   readonly empty: () => State
-  /** The document with an update in it, or with all that {@link Crdt.save} saved. Throws if these bytes are none. */
+  /** The document with an update in it, or with all that {@link Crdt.save} saved. Throws where these bytes are none. */
   readonly apply: (state: State, update: Uint8Array) => State
   /** The whole document, as one update. */
   readonly save: (state: State) => Uint8Array

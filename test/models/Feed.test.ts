@@ -14,7 +14,7 @@ import * as Filter from "../../src/store/Filter.ts"
 import * as Transaction from "../../src/store/Transaction.ts"
 import { native } from "../core/support.ts"
 import { signingKey } from "../support/Peer.ts"
-import { Authors, deliver, delivery, fresh, logId, open, topic } from "../support/Models.ts"
+import { Authors, deliver, delivery, fresh, logId, open, seeded, topic } from "../support/Models.ts"
 
 const Message = Schema.Struct({ text: Schema.String })
 const posts = Feed.make({ name: "posts", version: 1, message: Message })
@@ -83,7 +83,7 @@ describe("a feed", () => {
           })
         )
       ),
-      { numRuns: 20 }
+      { numRuns: 20, ...seeded }
     )
   })
 
@@ -208,7 +208,7 @@ describe("any delivery of the same operations", () => {
             .toSorted()
         )
       }),
-      { numRuns: 60 }
+      { numRuns: 60, ...seeded }
     )
   })
 })
