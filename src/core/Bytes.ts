@@ -14,6 +14,8 @@ for (const [value, code] of digits.entries()) {
 /** As many bytes as are written at once: adding characters up would leave a rope of strings for each hash. */
 const most = 64
 const scratch = new Uint8Array(most * 2)
+/** A view for the size that nearly all of them have. */
+const hashes = scratch.subarray(0, 64)
 const ascii = new TextDecoder()
 
 /** Lower-case hex, two characters a byte. */
@@ -28,7 +30,7 @@ export const toHex = (bytes: Uint8Array): string => {
     scratch[at * 2] = digits[byte >> 4] ?? 0
     scratch[at * 2 + 1] = digits[byte & 15] ?? 0
   }
-  return ascii.decode(scratch.subarray(0, bytes.length * 2))
+  return ascii.decode(bytes.length === 32 ? hashes : scratch.subarray(0, bytes.length * 2))
 }
 
 /** Whether `text` is hex: an even number of hex digits, in either case. The empty text is. */

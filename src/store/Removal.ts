@@ -145,11 +145,15 @@ const selectAuthors = query(
    UNION ALL SELECT o.id, l.author, 1 FROM named JOIN applecart_operations AS o ON o.id = named.id
      JOIN applecart_logs AS l ON l.log = o.log`
 )
-// Why it was rejected may quote the body; which error it was stays.
+/** Why it was rejected may quote the body; which error it was stays. */
+const cleared = `iif(reason IS NULL, NULL, json_object(
+  'tag', json_extract(reason, '$.tag'), 'message', 'Its body was deleted since.', 'data', json_object()))`
 const clearInbox = statement(
-  `UPDATE applecart_inbox SET body = NULL, reason = iif(reason IS NULL, NULL, json_object(
-     'tag', json_extract(reason, '$.tag'), 'message', 'Its body was deleted since.', 'data', json_object()))
-   WHERE id IN (SELECT unhex(value) FROM json_each(?))`
+  `UPDATE applecart_inbox SET body = NULL, reason = ${cleared} WHERE id IN (SELECT unhex(value) FROM json_each(?))`
+)
+const clearParked = statement(
+  `UPDATE applecart_deliveries SET reason = ${cleared}
+   WHERE position IN (SELECT o.position FROM applecart_operations AS o WHERE o.id IN (SELECT unhex(value) FROM json_each(?)))`
 )
 const clearOperations = statement(
   `UPDATE applecart_operations SET body = NULL WHERE id IN (SELECT unhex(value) FROM json_each(?))`
@@ -165,7 +169,10 @@ const applyBodies = (removal: Bodies, at: number) =>
       which.push(Hash.fromBytes(Rows.blob(row, "id")))
     }
     if (received.length > 0) yield* clearInbox(Rows.list(received))
-    if (accepted.length > 0) yield* clearOperations(Rows.list(accepted))
+    if (accepted.length > 0) {
+      yield* clearOperations(Rows.list(accepted))
+      yield* clearParked(Rows.list(accepted))
+    }
     yield* Decisions.deleted(accepted, at)
   })
 

@@ -204,6 +204,29 @@ describe("a consumer", () => {
   )
 })
 
+describe("a body that was deleted", () => {
+  test(
+    "is not quoted any more by whoever had rejected it",
+    Effect.gen(function* () {
+      const controller = yield* open([reader("one", 1, (n) => n === 4711)])
+      const [first] = yield* publish(controller, 4711)
+      yield* controller.drain
+      const parked = () => controller.consumers.parked("one")
+      assert.deepInclude((yield* parked())[0]?.reason.data, { n: 4711 })
+      yield* controller.publish({
+        key,
+        topic: yield* topic,
+        deletes: [first?.id ?? assert.fail("nothing was published")]
+      })
+      assert.deepInclude((yield* parked())[0]?.reason, { tag: "Unlucky", data: {} })
+      yield* controller.consumers.retry("one")
+      yield* controller.drain
+      assert.deepStrictEqual(yield* parked(), [])
+      assert.deepStrictEqual(yield* gone("one"), ["1 deleted?"])
+    })
+  )
+})
+
 describe("a new version", () => {
   test(
     "of a consumer is emptied and handed everything, and the switch is in the last transaction",
