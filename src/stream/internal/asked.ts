@@ -29,6 +29,10 @@ export const named = (name: string, ...wanted: ReadonlyArray<Store.Role>): Askin
 export const pause = (name: string, isPaused: boolean): Asking<void, SqlClient | Transaction> =>
   Effect.zipRight(named(name, "reader", "puller"), Effect.asVoid(Store.pause(name, isPaused)))
 
+/** Forgets a reader or puller. */
+export const remove = (name: string): Asking<void, SqlClient | Transaction> =>
+  Effect.zipRight(named(name, "reader", "puller"), Effect.asVoid(Store.remove(name)))
+
 /** Makes parked positions due, these or all of them; gives how many. */
 export const retry = (
   name: string,

@@ -57,6 +57,7 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
     progress,
     pause: (name) => guarded("pause", ask(Asked.pause(name, true))),
     resume: (name) => guarded("resume", ask(Asked.pause(name, false))),
+    remove: (name) => guarded("remove", run(Asked.remove(name))),
     parked: (name, { after = 0, limit = 20 } = {}) =>
       provide(
         Effect.flatMap(Asked.named(name), ({ consumer }) =>
