@@ -34,7 +34,7 @@ export const retry = (options: {
     yield* Output.result(retryText(name, retried, isPaused), { consumer: name, retried })
     if (retried < positions.length) {
       return yield* new Incomplete({
-        message: `Of the ${Output.count(positions.length, "position")} that you gave ${name} has parked ${retried}; \`applecart parked ${name}\` lists what it has.`
+        message: `${name} has parked ${retried} of the ${Output.count(positions.length, "position")} that you gave; \`applecart parked ${name}\` lists what it has.`
       })
     }
   })

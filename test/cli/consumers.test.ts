@@ -280,6 +280,24 @@ it.layer(live)((it) => {
       })
     )
 
+    it.scoped("is carried out by a program that is running, when it looks next", () =>
+      Effect.gen(function* () {
+        const { db } = yield* made
+        yield* owner(db, (controller) =>
+          Effect.gen(function* () {
+            yield* Effect.fork(controller.run)
+            const replay = run(["replay", "--consumer", "one", "--from", "5", "--db", db])
+            assert.strictEqual((yield* Effect.provide(replay, live)).code, 0)
+            for (let second = 0; second < 5 && (yield* controller.consumers.replays).length > 0; second++) {
+              yield* TestClock.adjust("1 second")
+              yield* Effect.promise(() => new Promise((resolve) => setTimeout(resolve, 50)))
+            }
+            assert.strictEqual(yield* Reading.noted("one"), "1 2 3 4 5 5*")
+          })
+        )
+      })
+    )
+
     it.scoped("counts what has no body any more", () =>
       Effect.gen(function* () {
         const { db } = yield* made
