@@ -16,6 +16,14 @@ const valued = new Set([
   "--limit",
   "--why",
   "--older-than",
+  "--after",
+  "--consumer",
+  "--from",
+  "--to",
+  "--accepted-since",
+  "--accepted-until",
+  "--written-since",
+  "--written-until",
   "--log-level",
   "--completions"
 ])

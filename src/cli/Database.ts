@@ -1,4 +1,4 @@
-/** How the verbs open a database: to look at it, or to work on it through a stream controller. */
+/** How the verbs open a database: to look at it, to record something in it, or to work on it through a stream controller. */
 import type { PlatformError } from "@effect/platform/Error"
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as SqlClient from "@effect/sql/SqlClient"
@@ -18,6 +18,9 @@ import * as Deletion from "../processors/Deletion.ts"
 import * as LogIntegrity from "../processors/LogIntegrity.ts"
 import * as Pruning from "../processors/Pruning.ts"
 import * as Inspect from "../store/Inspect.ts"
+import * as Migrations from "../store/Migrations.ts"
+import * as Tables from "../store/Tables.ts"
+import * as Transaction from "../store/Transaction.ts"
 import * as StreamController from "../stream/StreamController.ts"
 
 /** There is no applecart database in this file. Nothing was written. */
@@ -38,6 +41,13 @@ export class CannotOpen extends Data.TaggedError("CannotOpen")<{
   }
 }
 
+/** The tables are those of an older version. Nothing was written. */
+export class OldDatabase extends Data.TaggedError("OldDatabase")<{ readonly file: string }> {
+  override get message() {
+    return `${this.file} has the tables of an older version of applecart. Open it once with the program that it belongs to, built with this version: that brings them up to date.`
+  }
+}
+
 /** Why a database cannot be looked at. */
 export type LookError = NoDatabase | CannotOpen | PlatformError | SqlError
 
@@ -52,8 +62,38 @@ export const look = <A, E, R>(
     const client = yield* open(file, { filename: file, disableWAL: true })
     yield* client.unsafe("PRAGMA query_only = ON")
     const found = yield* Effect.provideService(Inspect.isStore, SqlClient.SqlClient, client)
-    if (!found) return yield* new NoDatabase({ file, detail: "it has none of applecart's tables." })
+    if (!found) return yield* new NoDatabase({ file, detail: noTables })
     return yield* Effect.provideService(use, SqlClient.SqlClient, client)
+  }).pipe(Effect.scoped)
+
+/** Runs something that reads what is recorded of consumers. */
+export const lookAtConsumers = <A, E, R>(
+  file: string,
+  use: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | LookError | OldDatabase, Exclude<R, SqlClient.SqlClient> | FileSystem.FileSystem> =>
+  look(
+    file,
+    Effect.flatMap(
+      Inspect.hasConsumers,
+      (found): Effect.Effect<A, E | OldDatabase, R> => (found ? use : new OldDatabase({ file }))
+    )
+  )
+
+/**
+ * Runs something in one transaction that only records what the program of the database is to do: without a controller, since its
+ * handlers are not known here, and so also on the database of an application. What it reports is on the disk.
+ */
+export const record = <A, E, R>(file: string, use: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    yield* mustExist(file)
+    const client = yield* openToWrite(file)
+    return yield* Effect.gen(function* () {
+      if (!(yield* Inspect.isStore)) return yield* new NoDatabase({ file, detail: noTables })
+      // Whoever opens the database with its handlers brings the tables up to date; they are not touched here.
+      const own = [{ owner: Tables.owner, migrations: Tables.migrations }]
+      if (!(yield* Migrations.areApplied(own))) return yield* new OldDatabase({ file })
+      return yield* Transaction.run(use)
+    }).pipe(Effect.provideService(SqlClient.SqlClient, client))
   }).pipe(Effect.scoped)
 
 /** A controller that accepts whatever the system layers allow. */
@@ -85,10 +125,9 @@ export const work = <A, E, R>(
 ): Effect.Effect<A, E | WorkError, Exclude<Exclude<R, SqlClient.SqlClient>, Scope.Scope> | FileSystem.FileSystem> =>
   Effect.gen(function* () {
     yield* create ? mayBecome(file) : mustExist(file)
-    const client = yield* open(file, { filename: file })
-    yield* client.unsafe("PRAGMA synchronous = FULL")
+    const client = yield* openToWrite(file)
     const found = yield* Effect.provideService(Inspect.isStore, SqlClient.SqlClient, client)
-    if (!found && !create) return yield* new NoDatabase({ file, detail: "it has none of applecart's tables." })
+    if (!found && !create) return yield* new NoDatabase({ file, detail: noTables })
     return yield* Effect.gen(function* () {
       const controller = yield* StreamController.make({
         pipeline: Pipeline.make(LogIntegrity.processor).pipe(
@@ -120,6 +159,10 @@ const open = (
     Effect.retry({ while: ({ code }) => code?.startsWith("SQLITE_BUSY") === true, schedule: patience })
   )
 
+/** What is committed is on the disk. */
+const openToWrite = (file: string): Effect.Effect<SqlClient.SqlClient, CannotOpen | SqlError, Scope.Scope> =>
+  Effect.tap(open(file, { filename: file }), (client) => client.unsafe("PRAGMA synchronous = FULL"))
+
 const patience = Schedule.spaced("100 millis").pipe(Schedule.intersect(Schedule.recurs(20)))
 
 const mustExist = (file: string): Effect.Effect<void, NoDatabase | PlatformError, FileSystem.FileSystem> =>
@@ -131,6 +174,7 @@ const mustExist = (file: string): Effect.Effect<void, NoDatabase | PlatformError
 const mayBecome = (file: string): Effect.Effect<void, NoDatabase | PlatformError, FileSystem.FileSystem> =>
   Effect.flatMap(kind(file), (found) => (found === "other" ? new NoDatabase({ file, detail: foreign }) : Effect.void))
 
+const noTables = "it has none of applecart's tables."
 const missing = "there is no such file. Check the name; `ingest` and `publish` make one."
 const empty = "the file is empty. `ingest` and `publish` make one of it."
 const foreign = "it is something else. Give the name of an SQLite file."

@@ -1,10 +1,14 @@
 /** Verbs that only look: `status`, `topics`, `log`, `waiting`, `rejected`. */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Crypto from "../core/Crypto.ts"
 import type * as Hash from "../core/Hash.ts"
 import * as VerifyingKey from "../core/VerifyingKey.ts"
 import * as Rejection from "../pipeline/Rejection.ts"
+import * as Consumers from "../store/Consumers.ts"
 import * as Inspect from "../store/Inspect.ts"
+import * as Replays from "../store/Replays.ts"
 import * as Status from "../store/Status.ts"
 import * as Topics from "../store/Topics.ts"
 import * as Database from "./Database.ts"
@@ -14,8 +18,8 @@ import * as Output from "./Output.ts"
 /** `status`. */
 export const status = ({ db }: { readonly db: string }) =>
   Effect.gen(function* () {
-    const found = yield* Database.look(db, Status.status)
-    yield* Output.result(statusText(db, found), { ...found })
+    const { found, readers } = yield* Database.look(db, Effect.all({ found: Status.status, readers: ofReaders }))
+    yield* Output.result(statusText(db, found, readers), { ...found, ...readers })
   })
 
 /** `topics`. */
@@ -63,12 +67,50 @@ export const rejected = (options: Options) =>
 /** A moment for programs. */
 export const iso = (millis: number): string => new Date(millis).toISOString()
 
+/** Enough characters to go on with: `show`, `skip` and `discard` take beginnings of ids. */
+export const brief = (id: Hash.Hash): string => id.slice(0, 16)
+
 // internal
 
 const filter = (options: Options) =>
   Effect.map(Filter.make(options), (made): Inspect.Filter => ({ ...made, limit: options.limit }))
 
-const statusText = (db: string, found: Status.Status): string => {
+/** What is told of all consumers together. */
+interface Readers {
+  /** The application, and who else is handed what is accepted; not the processors, which are not handed it. */
+  readonly consumers: number
+  /** Positions that the last of them was not handed yet; a processor that is built again counts too. */
+  readonly lag: number
+  readonly parked: number
+  readonly inFlight: number
+  readonly replays: number
+}
+
+/** None where the database is too old to know of any. */
+const ofReaders: Effect.Effect<Readers | undefined, SqlError, SqlClient> = Effect.gen(function* () {
+  if (!(yield* Inspect.hasConsumers)) return undefined
+  const all = yield* Consumers.status
+  const sum = (of: (one: Consumers.Status) => number) => all.reduce((total, one) => total + of(one), 0)
+  return {
+    consumers: sum(({ role }) => (role === "processor" ? 0 : 1)),
+    lag: Math.max(0, ...all.map(({ lag }) => lag)),
+    parked: sum(({ parked }) => parked),
+    inFlight: sum(({ inFlight }) => inFlight),
+    replays: (yield* Replays.running).length
+  }
+})
+
+const readersText = ({ consumers, inFlight, lag, parked, replays }: Readers): string => {
+  const said = [
+    lag === 0 ? "all of them up to date" : `up to ${Output.count(lag, "position")} behind`,
+    ...(parked === 0 ? [] : [`${parked} parked`]),
+    ...(inFlight === 0 ? [] : [`${inFlight} in flight`]),
+    ...(replays === 0 ? [] : [Output.count(replays, "replay")])
+  ]
+  return consumers + lag + parked === 0 ? "" : `${said.join(", ")}: applecart consumers`
+}
+
+const statusText = (db: string, found: Status.Status, readers: Readers | undefined): string => {
   const rows: Array<ReadonlyArray<string | number>> = [
     ["accepted", found.accepted, `last position ${found.position}`],
     ["queued", found.queued, found.queued === 0 ? "" : "to be processed: applecart replay"],
@@ -78,6 +120,7 @@ const statusText = (db: string, found: Status.Status): string => {
     ["logs", found.logs, `by ${Output.count(found.authors, "author")}`],
     ["topics", found.topics, found.topics === 0 ? "" : "each of them: applecart topics"]
   ]
+  if (readers !== undefined) rows.push(["consumers", readers.consumers, readersText(readers)])
   if (found.pruned > 0)
     rows.push(["pruned", found.pruned, "their authors made them unnecessary; only their ids are kept"])
   if (found.deleted > 0) rows.push(["deleted", found.deleted, "of the accepted: header only, on their authors' wish"])
@@ -100,9 +143,6 @@ const topicsText = (items: ReadonlyArray<Topics.Listed>): string =>
           rejected
         ])
       ])
-
-/** Enough characters to go on with: `show`, `skip` and `discard` take beginnings of ids. */
-const brief = (id: Hash.Hash) => id.slice(0, 16)
 
 const logText = (items: ReadonlyArray<Inspect.Accepted>): string =>
   items.length === 0

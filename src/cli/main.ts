@@ -14,11 +14,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
-import * as Schema from "effect/Schema"
 import * as Arguments from "./Arguments.ts"
+import { author, db, id, json, limit, list, load, optional, topic, withDb } from "./Common.ts"
+import { cancel, consumers, parked, pause, replay, resume, retry } from "./ofConsumers.ts"
 import { Io, OutputClosed, type Service } from "./Io.ts"
 import * as Output from "./Output.ts"
-import { UsageError } from "./UsageError.ts"
 
 /**
  * Runs the program with what follows its name on the command line; gives the exit code. 0: everything that was asked for
@@ -67,48 +67,6 @@ const speakingThrough =
       })
     )
 
-const optional = <A>(option: Options.Options<A>): Options.Options<A | undefined> =>
-  Options.map(Options.optional(option), Option.getOrUndefined)
-
-const json = Options.boolean("json").pipe(Options.withDescription("For programs: one JSON object per line."))
-const db = optional(
-  Options.text("db").pipe(
-    Options.withPseudoName("FILE"),
-    Options.withDescription("The database. Default: what the environment variable APPLECART_DB says.")
-  )
-)
-const topic = Options.text("topic").pipe(
-  Options.withPseudoName("T"),
-  Options.withDescription("A topic: 64 hex characters, or any other text as its name.")
-)
-const author = Options.text("author").pipe(
-  Options.withPseudoName("A"),
-  Options.withDescription("The verifying key of an author.")
-)
-const limit = Options.integer("limit").pipe(
-  Options.withSchema(
-    Schema.Int.pipe(Schema.between(1, 1_000_000, { message: () => "--limit takes a number from 1 to 1000000" }))
-  ),
-  Options.withDefault(20),
-  Options.withDescription("How many at the most: the newest ones.")
-)
-const id = Args.text({ name: "ID" }).pipe(
-  Args.withDescription("An id: 64 hex characters, or so many of its first (6 or more) that it is the only one.")
-)
-const list = { db, json, limit, topic: optional(topic), author: optional(author) }
-
-/** The database that is meant: fails where nobody says. */
-const withDb = <A extends { readonly db: string | undefined }>(
-  options: A
-): Effect.Effect<Omit<A, "db"> & { readonly db: string }, UsageError, Io> =>
-  Effect.flatMap(Io, ({ env }) => {
-    const file = options.db ?? env["APPLECART_DB"]
-    return file === undefined || file === ""
-      ? new UsageError({ message: "Which database? Say it with --db FILE, or set APPLECART_DB." })
-      : Effect.succeed({ ...options, db: file })
-  })
-
-const load = <A>(module: () => Promise<A>): Effect.Effect<A> => Effect.promise(module)
 const keys = load(() => import("./keys.ts"))
 const lists = load(() => import("./lists.ts"))
 const repair = load(() => import("./repair.ts"))
@@ -196,10 +154,6 @@ const show = Command.make("show", { id, db, json }, (options) =>
   Effect.flatMap(Effect.all([load(() => import("./show.ts")), withDb(options)]), ([verbs, all]) => verbs.show(all))
 ).pipe(Command.withDescription("Takes one operation apart, and says where it is."))
 
-const replay = Command.make("replay", { db, json, topic: optional(topic), author: optional(author) }, (options) =>
-  Effect.flatMap(Effect.all([repair, withDb(options)]), ([verbs, all]) => verbs.replay(all))
-).pipe(Command.withDescription("Tries again what is waiting or rejected: everything, or of a topic or an author."))
-
 const skip = Command.make("skip", { id, db, json }, (options) =>
   Effect.flatMap(Effect.all([repair, withDb(options)]), ([verbs, all]) => verbs.skip(all))
 ).pipe(Command.withDescription("Lets only an operation's header into its log, so that the log goes on."))
@@ -271,6 +225,12 @@ const applecart = Command.make("applecart").pipe(
     replay,
     skip,
     discard,
+    consumers,
+    parked,
+    retry,
+    pause,
+    resume,
+    cancel,
     collect,
     decode
   ])

@@ -78,6 +78,16 @@ export const isStore: Effect.Effect<boolean, SqlError, SqlClient> = Effect.map(
   ([row]) => row !== undefined && Rows.integer(row, "found") === 1
 )
 
+const selectConsumers = query(
+  `SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'applecart_replays') AS found`
+)
+
+/** Whether account is kept of consumers here: a store of an early version knows only the application. */
+export const hasConsumers: Effect.Effect<boolean, SqlError, SqlClient> = Effect.map(
+  selectConsumers(),
+  ([row]) => row !== undefined && Rows.integer(row, "found") === 1
+)
+
 const fromLog = (more = "") => `
   SELECT o.position, o.id, l.author, l.log_id, o.seq_num, t.hash AS topic, length(o.body) AS body_size, o.accepted_at,
     EXISTS (SELECT 1 FROM applecart_decisions AS d WHERE d.id = o.id AND d.what = 'skipped') AS skipped,

@@ -82,6 +82,15 @@ export const run = (sets: ReadonlyArray<Owned>): Effect.Effect<void, SqlError | 
     )
   })
 
+/** Whether nothing is missing. Reads only, and refuses what {@link run} refuses. */
+export const areApplied = (
+  sets: ReadonlyArray<Owned>
+): Effect.Effect<boolean, SqlError | MigrationError, SqlClient.SqlClient> =>
+  Effect.gen(function* () {
+    const sql = (yield* SqlClient.SqlClient).withoutTransforms()
+    return (yield* pending(sql, sets)).length === 0
+  })
+
 /**
  * The checksum of a migration's statements: FNV-1a, 64 bits, over their UTF-16 code units as JSON. It is there to notice
  * mistakes; whoever could forge it can write the table too, so it need not be a cryptographic hash.

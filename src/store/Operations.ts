@@ -151,6 +151,19 @@ export const pageOf = (
 export const at = (positions: ReadonlyArray<number>): Effect.Effect<ReadonlyArray<Handed>, SqlError, SqlClient> =>
   Effect.map(selectAt(Rows.list(positions)), (rows) => rows.map(handed))
 
+const selectIds = query(
+  `SELECT o.position, o.id FROM json_each(?) AS k JOIN applecart_operations AS o ON o.position = k.value`
+)
+
+/** The ids of the operations at these positions; those that are gone are missing. */
+export const idsAt = (
+  positions: ReadonlyArray<number>
+): Effect.Effect<ReadonlyMap<number, Hash.Hash>, SqlError, SqlClient> =>
+  Effect.map(
+    selectIds(Rows.list(positions)),
+    (rows) => new Map(rows.map((row) => [Rows.integer(row, "position"), Hash.fromBytes(Rows.blob(row, "id"))] as const))
+  )
+
 // internal
 
 /** Where a log has moved to after two operations: the later one is its head, a prune point stays. */

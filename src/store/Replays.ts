@@ -5,25 +5,37 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
+import type * as Crypto from "../core/Crypto.ts"
+import type * as Extensions from "../core/Extensions.ts"
+import * as Header from "../core/Header.ts"
 import * as LogId from "../core/LogId.ts"
 import * as Topic from "../core/Topic.ts"
 import * as VerifyingKey from "../core/VerifyingKey.ts"
-import type * as Filter from "./Filter.ts"
+import * as Filter from "./Filter.ts"
 import * as Rows from "./internal/rows.ts"
+import * as Operations from "./Operations.ts"
 import { query, statement, type Row, type Transaction } from "./Transaction.ts"
 
-/** How far a replay is. */
-export interface Replay {
-  readonly replay: number
-  /** The consumer's number, and its name. */
-  readonly consumer: number
-  readonly name: string
+/** Which accepted operations are asked for, of those that the consumer was handed before. */
+export interface Asked extends Pick<Filter.Options, "topic" | "author">, Filter.Range {}
+
+/** What is still to be handed over. */
+export interface Job {
   readonly which: Filter.Accepted
   /** It has come up to here. */
   readonly position: number
   /** It ends here. */
   readonly until: number
+}
+
+/** How far a replay is. */
+export interface Replay extends Job {
+  readonly replay: number
+  /** The consumer's number, and its name. */
+  readonly consumer: number
+  readonly name: string
   /** How many operations the consumer handled, and how many it rejected. */
   readonly handled: number
   readonly parked: number
@@ -32,21 +44,36 @@ export interface Replay {
   readonly begunAt: number
 }
 
+/** What is asked of a consumer that was handed everything up to `position`. */
+export const job = (crypto: Crypto.Service, { author, topic, ...range }: Asked, position: number): Job => {
+  const { acceptedFrom, acceptedUntil, from, to, writtenFrom, writtenUntil } = range
+  return {
+    which: {
+      ...Filter.make(crypto, { author, topic }),
+      from,
+      to,
+      acceptedFrom,
+      acceptedUntil,
+      writtenFrom,
+      writtenUntil
+    },
+    position: Math.max(0, Math.ceil(from ?? 1) - 1),
+    until: Math.min(to ?? position, position)
+  }
+}
+
 const insert = statement(
   `INSERT INTO applecart_replays (consumer, which, position, until, state, begun_at) VALUES (?, ?, ?, ?, 'running', ?)
    RETURNING replay`
 )
 
-/** Records a replay of what is meant after `position`, up to `until`; gives its number. */
+/** Records a replay; gives its number. */
 export const begin = (
   consumer: number,
-  which: Filter.Accepted,
-  range: { readonly position: number; readonly until: number },
+  { position, until, which }: Job,
   now: number
 ): Effect.Effect<number, SqlError, Transaction> =>
-  Effect.map(insert(consumer, encode(which), range.position, range.until, now), ([row = {}]) =>
-    Rows.integer(row, "replay")
-  )
+  Effect.map(insert(consumer, encode(which), position, until, now), ([row = {}]) => Rows.integer(row, "replay"))
 
 const select = `SELECT r.replay, r.consumer, c.name, r.which, r.position, r.until, r.handled, r.parked, r.state, r.begun_at
    FROM applecart_replays AS r JOIN applecart_consumers AS c ON c.consumer = r.consumer`
@@ -82,7 +109,84 @@ const updateCancelled = statement(
 export const cancel = (number: number): Effect.Effect<boolean, SqlError, Transaction> =>
   Effect.map(updateCancelled(number), (rows) => rows.length > 0)
 
+/** How many positions a page looks at; few of them may be meant. */
+const window = 4096
+
+/** The next page of what is meant, `limit` operations at the most, and up to where that reads. */
+export const page = <X extends Extensions.Fields>(
+  codec: Extensions.Codec<X>,
+  { position, until, which }: Job,
+  limit: number
+): Effect.Effect<{ readonly rows: ReadonlyArray<Operations.Handed>; readonly end: number }, SqlError, SqlClient> => {
+  const to = Math.min(until, position + window)
+  return Effect.map(Operations.pageOf(which, position, to, limit), (found) => ({
+    rows: wasWritten(codec, which, found),
+    end: found.length < limit ? to : (found.at(-1)?.position ?? to)
+  }))
+}
+
+/** What a replay would hand over. */
+export interface Plan {
+  readonly operations: number
+  /** How many of them have no body any more, which a consumer is not handed again. */
+  readonly withoutBody: number
+  /** The first position, and the last. */
+  readonly first: number | undefined
+  readonly last: number | undefined
+  readonly authors: number
+  readonly topics: number
+}
+
+/** Looks through everything that is meant. `between` is run after each page, with the position up to which that read. */
+export const plan = <X extends Extensions.Fields, R>(
+  codec: Extensions.Codec<X>,
+  job: Job,
+  between: (position: number) => Effect.Effect<void, never, R>
+): Effect.Effect<Plan, SqlError, SqlClient | R> =>
+  Effect.gen(function* () {
+    const authors = new Set<string>()
+    const topics = new Set<string>()
+    let { position } = job
+    let operations = 0
+    let withoutBody = 0
+    let first: number | undefined
+    let last: number | undefined
+    while (position < job.until) {
+      const { end, rows } = yield* page(codec, { ...job, position }, planned)
+      for (const row of rows) {
+        operations += 1
+        first ??= row.position
+        last = row.position
+        const header = Header.parse(row.header)
+        if (header._tag === "Right") authors.add(header.right.verifyingKey)
+        if (header._tag === "Right" && header.right.payloadSize > 0 && row.body === undefined) withoutBody += 1
+        if (row.topic !== undefined) topics.add(row.topic)
+      }
+      position = end
+      yield* between(end)
+    }
+    return { operations, withoutBody, first, last, authors: authors.size, topics: topics.size }
+  })
+
 // internal
+
+/** How many operations a plan looks at at once. */
+const planned = 256
+
+/** Those whose authors' timestamps are meant. One that cannot be read has none. */
+const wasWritten = <X extends Extensions.Fields>(
+  codec: Extensions.Codec<X>,
+  { writtenFrom = -Infinity, writtenUntil = Infinity }: Filter.Range,
+  rows: ReadonlyArray<Operations.Handed>
+): ReadonlyArray<Operations.Handed> => {
+  if (writtenFrom === -Infinity && writtenUntil === Infinity) return rows
+  return rows.filter(({ header }) => {
+    const read = Either.flatMap(Header.parse(header), ({ extensions }) => codec.decode(extensions))
+    if (read._tag === "Left" || read.right.timestamp === undefined) return false
+    const millis = Number(read.right.timestamp / 1000n)
+    return millis >= writtenFrom && millis < writtenUntil
+  })
+}
 
 const optional = <A, I>(schema: Schema.Schema<A, I>) => Schema.optionalWith(schema, { exact: true })
 

@@ -8,13 +8,12 @@ import type * as Stream from "effect/Stream"
 import type * as Rejection from "../pipeline/Rejection.ts"
 import type * as Store from "../store/Consumers.ts"
 import type * as Deliveries from "../store/Deliveries.ts"
-import type * as Filter from "../store/Filter.ts"
 import type * as Replays from "../store/Replays.ts"
 import type { CannotRebuild, InsideTransaction, UnknownConsumer } from "./Errors.ts"
 import type { Progress } from "./Progress.ts"
 
 export type { Progress } from "./Progress.ts"
-export type { Replay as Replaying } from "../store/Replays.ts"
+export type { Plan, Replay as Replaying } from "../store/Replays.ts"
 
 /** How far a consumer is, and how fast. */
 export interface Status extends Store.Status {
@@ -31,21 +30,9 @@ export interface Parked extends Omit<Deliveries.Parked, "reason"> {
  * Which accepted operations a consumer is to be handed again: of those it was handed before, the ones of which all holds that is
  * said. Times in milliseconds since the epoch.
  */
-export interface Replay extends Pick<Filter.Options, "topic" | "author">, Filter.Range {
+export interface Replay extends Replays.Asked {
   /** The name of the application, of a consumer, or of a puller. */
   readonly consumer: string
-}
-
-/** What a replay would hand over. */
-export interface Plan {
-  readonly operations: number
-  /** How many of them have no body any more, which a consumer is not handed again. */
-  readonly withoutBody: number
-  /** The first position, and the last. */
-  readonly first: number | undefined
-  readonly last: number | undefined
-  readonly authors: number
-  readonly topics: number
 }
 
 /** The database, or a call from inside a transaction. Nothing was changed. */
@@ -79,7 +66,7 @@ export interface Consumers {
    */
   readonly rebuild: (name: string) => Effect.Effect<void, UnknownConsumer | CannotRebuild | Failure>
   /** What {@link replay} would hand over. Changes nothing. */
-  readonly plan: (replay: Replay) => Effect.Effect<Plan, UnknownConsumer | Failure>
+  readonly plan: (replay: Replay) => Effect.Effect<Replays.Plan, UnknownConsumer | Failure>
   /**
    * Hands accepted operations over again, in the order of their positions, with `event.replay` set; nothing is emptied, so that a
    * handler that counts counts them again. What is rejected is parked, what was parked and is handled now is so no more. Nobody's

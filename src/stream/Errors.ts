@@ -106,10 +106,15 @@ export class CannotRebuild extends Schema.TaggedError<CannotRebuild>()("CannotRe
 /** There is no such consumer here, or it is not of the kind that this can be done with. */
 export class UnknownConsumer extends Schema.TaggedError<UnknownConsumer>()("UnknownConsumer", {
   name: Schema.String,
-  wanted: Schema.Array(Schema.String)
+  /** The roles that it may have; none said: any. */
+  wanted: Schema.Array(Schema.String),
+  /** The names of those that there are, of these roles. */
+  known: Schema.Array(Schema.String)
 }) {
   override get message() {
-    return `There is no consumer "${this.name}" (${this.wanted.join(" or ")}) in this database. \`status\` names those that there are.`
+    const wanted = this.wanted.length === 0 ? "consumer" : this.wanted.join(" or ")
+    const known = this.known.length === 0 ? "none" : this.known.map((name) => `"${name}"`).join(", ")
+    return `There is no ${wanted} "${this.name}" in this database. Those that there are: ${known}.`
   }
 }
 

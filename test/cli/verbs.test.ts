@@ -259,6 +259,13 @@ it.layer(live)((it) => {
         "waiting",
         "rejected",
         "show",
+        "consumers",
+        "parked",
+        "retry",
+        "pause",
+        "resume",
+        "replay",
+        "cancel",
         "collect"
       ]) {
         assert.include(help.out, `- ${verb} `)

@@ -16,7 +16,6 @@ import * as Notices from "../../store/Notices.ts"
 import * as Operations from "../../store/Operations.ts"
 import * as Replays from "../../store/Replays.ts"
 import * as Transaction from "../../store/Transaction.ts"
-import { meant } from "./readers.ts"
 import * as Recall from "./recall.ts"
 import type { Setup } from "./setup.ts"
 
@@ -91,7 +90,7 @@ export const replay = <X extends Extensions.Fields, Out extends Event.Event, A, 
         const job = yield* Replays.find(replay)
         // A reader is handed it by a controller that knows the reader.
         if (found?.role !== "puller" || job?.state !== "running") return undefined
-        const { end, rows } = yield* meant(codec, job, batchSize)
+        const { end, rows } = yield* Replays.page(codec, job, batchSize)
         const now = yield* Clock.currentTimeMillis
         yield* Deliveries.lease(
           consumer,

@@ -12,7 +12,6 @@ import * as Policy from "../../pipeline/Policy.ts"
 import * as Rejection from "../../pipeline/Rejection.ts"
 import * as Consumers from "../../store/Consumers.ts"
 import * as Deliveries from "../../store/Deliveries.ts"
-import type * as Filter from "../../store/Filter.ts"
 import * as Notices from "../../store/Notices.ts"
 import * as Operations from "../../store/Operations.ts"
 import * as Replays from "../../store/Replays.ts"
@@ -108,9 +107,6 @@ export const retry = <X extends Extensions.Fields, Out extends Event.Event, A, E
     })
 })
 
-/** How many positions a page of a replay looks at; few of them may be meant. */
-const window = 4096
-
 /** What it was handed before, as far as it is meant. */
 export const replay = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>,
@@ -123,7 +119,7 @@ export const replay = <X extends Extensions.Fields, Out extends Event.Event, A, 
       const consumer = yield* recorded(reader)
       const job = yield* Replays.find(number)
       if (consumer === undefined || job === undefined || job.state !== "running") return undefined
-      const { rows, end } = yield* meant(setup.codec, job, limit)
+      const { rows, end } = yield* Replays.page(setup.codec, job, limit)
       const units = yield* unitsOf(setup, { ...reader, forget: () => Effect.void }, consumer.consumer, {
         rows,
         told: new Set(),
@@ -151,41 +147,12 @@ export const replay = <X extends Extensions.Fields, Out extends Event.Event, A, 
     })
 })
 
-/** The next page of a replay, and up to where that reads. */
-export const meant = <X extends Extensions.Fields>(
-  codec: Extensions.Codec<X>,
-  { position, until, which }: Pick<Replays.Replay, "which" | "position" | "until">,
-  limit: number
-): Effect.Effect<{ readonly rows: ReadonlyArray<Operations.Handed>; readonly end: number }, SqlError, SqlClient> => {
-  const to = Math.min(until, position + window)
-  return Effect.map(Operations.pageOf(which, position, to, limit), (found) => ({
-    rows: wasWritten(codec, which, found),
-    end: found.length < limit ? to : (found.at(-1)?.position ?? to)
-  }))
-}
-
 // internal
 
 const limits = <R>(
   { busyLimit }: { readonly busyLimit: Duration.Duration },
   { timeLimit }: Consumer.Consumer<never, R>
 ) => ({ busyLimit, timeLimit })
-
-/** Those whose authors' timestamps are meant. */
-const wasWritten = <X extends Extensions.Fields>(
-  codec: Extensions.Codec<X>,
-  { writtenFrom = -Infinity, writtenUntil = Infinity }: Filter.Range,
-  rows: ReadonlyArray<Operations.Handed>
-): ReadonlyArray<Operations.Handed> => {
-  if (writtenFrom === -Infinity && writtenUntil === Infinity) return rows
-  const events = Recall.read(codec, rows, always)
-  return rows.filter((_, index) => {
-    const event = events[index]
-    if (event?._tag !== "Right" || event.right.extensions.timestamp === undefined) return false
-    const millis = Number(event.right.extensions.timestamp / 1000n)
-    return millis >= writtenFrom && millis < writtenUntil
-  })
-}
 
 const always = () => true
 
