@@ -85,7 +85,7 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
         Effect.gen(function* () {
           const { number } = yield* run(Asked.replay(crypto, replay))
           while (yield* backlog.replay(number)) yield* turn
-          return yield* found(number)
+          return yield* found(replay.consumer, number)
         })
       ),
     replays: provide(Replays.running),
@@ -100,8 +100,10 @@ const status = (rates: Rates, now: number): Effect.Effect<ReadonlyArray<Status>,
 
 const parked = ({ reason, ...rest }: Deliveries.Parked): Parked => ({ ...rest, reason: Rejection.decode(reason) })
 
-/** Replays are never deleted, so it is there. */
-const found = (number: number) =>
-  Effect.flatMap(Replays.find(number), (replay) =>
-    replay === undefined ? Effect.dieMessage(`replay ${number} is gone`) : Effect.succeed(replay)
-  )
+/** How a replay has ended. It is gone only with its consumer. */
+const found = (name: string, number: number): Effect.Effect<Replays.Replay, SqlError | UnknownConsumer, SqlClient> =>
+  Effect.gen(function* () {
+    const replay = yield* Replays.find(number)
+    if (replay !== undefined) return replay
+    return yield* new UnknownConsumer({ name, wanted: [], known: (yield* Store.all).map((one) => one.name) })
+  })
