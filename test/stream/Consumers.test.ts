@@ -1,9 +1,11 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as SqlClient from "@effect/sql/SqlClient"
+import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import * as Schedule from "effect/Schedule"
 import * as Cbor from "../../src/core/Cbor.ts"
@@ -294,6 +296,37 @@ describe("a replay", () => {
       assert.deepInclude(yield* status(controller, "one"), { position: 5, lag: 0 })
       yield* controller.consumers.replay({ consumer: "app", from: 5 })
       assert.strictEqual(yield* noted("app"), "1 2 3 4 5 5*")
+    })
+  )
+
+  test(
+    "leaves room for others, can be left and goes on by itself, and can be cancelled",
+    Effect.gen(function* () {
+      const numbers = Array.from({ length: 60 }, (_, n) => n)
+      const controller = yield* open([reader("one")], application(), { batchSize: 1 })
+      yield* publish(controller, ...numbers)
+      yield* controller.drain
+      const replay = yield* Effect.fork(controller.consumers.replay({ consumer: "one" }))
+      const begun = controller.consumers.progress.pipe(
+        Stream.filter(({ what }) => what === "replay"),
+        Stream.runHead
+      )
+      yield* begun
+      yield* publish(controller, 60)
+      assert.isNull(replay.unsafePoll())
+      yield* Fiber.interrupt(replay)
+      const [left] = yield* controller.consumers.replays
+      assert.isBelow(left?.position ?? 60, 60)
+      yield* controller.drain
+      assert.deepStrictEqual(yield* controller.consumers.replays, [])
+      assert.strictEqual((yield* noted("one")).split(" ").filter((n) => n.endsWith("*")).length, 60)
+
+      const cancelled = yield* Effect.fork(controller.consumers.replay({ consumer: "one" }))
+      yield* begun
+      const [running] = yield* controller.consumers.replays
+      assert.isTrue(yield* controller.consumers.cancel(running?.replay ?? 0))
+      assert.deepInclude(yield* Fiber.join(cancelled), { state: "cancelled" })
+      assert.isFalse(yield* controller.consumers.cancel(running?.replay ?? 0))
     })
   )
 })

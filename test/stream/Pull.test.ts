@@ -56,7 +56,12 @@ describe("pulling", () => {
       yield* two?.ack ?? Effect.void
       assert.deepInclude(yield* status(controller), { position: 3, lag: 0, inFlight: 2, parked: 0 })
       assert.isTrue(yield* nothing(controller))
-      yield* TestClock.adjust("30 seconds")
+      yield* TestClock.adjust("20 seconds")
+      yield* one?.extend("10 seconds") ?? Effect.void
+      yield* three?.extend("10 seconds") ?? Effect.void
+      yield* TestClock.adjust("9 seconds")
+      assert.isTrue(yield* nothing(controller))
+      yield* TestClock.adjust("1 second")
       const again = yield* take(controller, 2)
       assert.deepStrictEqual(positions(again), [1, 3])
       assert.deepStrictEqual(
