@@ -17,7 +17,6 @@ import type { Report } from "../support/Scenario.ts"
 import * as Database from "../support/ScenarioDatabase.ts"
 import * as Trial from "../support/ScenarioTrial.ts"
 
-const everything = process.env["TRUST"] === "full"
 const group = 28
 
 interface Line {
@@ -106,7 +105,9 @@ describe("SIGKILL", () => {
         const broken = yield* Effect.forEach(chunks(jobs, group), (some) => deaths(bench, start, some), {
           concurrency: 2
         })
-        console.log(`kills: ${numbers.length} statements, ${jobs.length} kills in ${broken.length} processes`)
+        console.log(
+          `kills: ${numbers.length} statements, ${jobs.length} kills in ${broken.length} processes, with ${Trial.finishedOnce()} ends`
+        )
         assert.deepStrictEqual(broken.flat().slice(0, 20), [])
       }).pipe(Effect.scoped, Effect.provide(Trial.environment)),
     600_000
@@ -117,7 +118,7 @@ describe("SIGKILL", () => {
     () =>
       Effect.gen(function* () {
         const { bench, start } = yield* prepare
-        const numbers = bench.statements.map((_, index) => index + 1).filter((at) => everything || at % 40 === 7)
+        const numbers = bench.statements.map((_, index) => index + 1).filter((at) => Trial.everything || at % 40 === 7)
         const broken = yield* Effect.forEach(numbers, (at) => death(bench, start, at), { concurrency: 2 })
         console.log(`kills: ${numbers.length} processes of their own`)
         assert.deepStrictEqual(broken.flat().slice(0, 20), [])
