@@ -21,8 +21,8 @@ export interface Ended {
 export interface Child {
   readonly process: childProcess.ChildProcess
   readonly ended: Effect.Effect<Ended>
-  /** The next line it says from now on that has this property. */
-  readonly said: (property: string) => Promise<void>
+  /** Until it has said this property, so many times if a number is given, or is no more. */
+  readonly said: (property: string, times?: number) => Promise<void>
 }
 
 /** Bundles a program, `child.ts` where no other is named, into a directory; gives the way to start it there. */
@@ -75,10 +75,11 @@ const start = (main: string, args: ReadonlyArray<string>): Child => {
   return {
     process: child,
     ended: Effect.promise(() => ended),
-    said: (property) =>
+    said: (property, times = 1) =>
       new Promise((resolve) => {
         const look = () => {
-          const there = out.includes(`"${property}":`) || child.exitCode !== null || child.signalCode !== null
+          const isGone = child.exitCode !== null || child.signalCode !== null
+          const there = isGone || out.split(`"${property}":`).length > times
           if (there) resolve()
           return there
         }
