@@ -21,6 +21,7 @@ const workers = Math.max(2, os.availableParallelism() - 1)
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
+    setupFiles: ["test/support/turns.ts"],
     testTimeout: 180_000,
     hookTimeout: 60_000,
     typecheck: { enabled: false },
