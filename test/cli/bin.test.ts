@@ -19,19 +19,22 @@ interface Ended {
 const program = new URL("../../src/cli/bin.ts", import.meta.url).pathname
 const root = new URL("../..", import.meta.url).pathname
 
-/** `stopsReading`: closes its end of standard output after the first bytes. */
+/**
+ * `stopsReading`: somebody else reads standard output, by a pipe, and goes away after the first byte. A pipe holds less than what
+ * is written, so that it is still being written then; the sockets that Node takes for pipes hold all of it.
+ */
 const start = (
   args: ReadonlyArray<string>,
   options: { readonly stdin?: Uint8Array; readonly stopsReading?: boolean } = {}
 ): Promise<Ended> =>
   new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, ["--import", "tsx", program, ...args], { cwd: root })
+    const command = [process.execPath, "--import", "tsx", program, ...args]
+    const piped = ["bash", "-c", `set -o pipefail; "$@" | head -c 1`, "bash", ...command]
+    const [first = "", ...rest] = options.stopsReading === true ? piped : command
+    const child = spawn(first, rest, { cwd: root })
     let out = ""
     let err = ""
-    child.stdout.on("data", (data: Buffer) => {
-      out += data.toString("utf8")
-      if (options.stopsReading === true) child.stdout.destroy()
-    })
+    child.stdout.on("data", (data: Buffer) => (out += data.toString("utf8")))
     child.stderr.on("data", (data: Buffer) => (err += data.toString("utf8")))
     child.on("error", reject)
     child.on("close", (code) => resolve({ code, out, err }))

@@ -11,6 +11,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as LogLevel from "effect/LogLevel"
+import * as Schedule from "effect/Schedule"
 import * as TestClock from "effect/TestClock"
 import * as fs from "node:fs"
 import * as os from "node:os"
@@ -241,7 +242,17 @@ describe("Migrations", () => {
               withFaults((filename, faults) =>
                 Effect.gen(function* () {
                   yield* faults.arm({ at, fault, forever })
-                  const exit = yield* Effect.exit(Effect.timeout(Migrations.run(apples(one, two, three)), "20 millis"))
+                  // Where ROLLBACK fails for ever, the call waits; it is stopped a while after the statement, however late that is.
+                  const reached = Effect.repeat(faults.count, {
+                    until: (count) => count >= at,
+                    schedule: Schedule.spaced("1 millis")
+                  })
+                  const exit = yield* Effect.exit(
+                    Effect.raceFirst(
+                      Migrations.run(apples(one, two, three)),
+                      Effect.zipRight(reached, Effect.delay(Effect.fail("stopped"), "20 millis"))
+                    )
+                  )
                   const count = yield* faults.count
                   yield* faults.disarm
                   const rows = yield* dump(filename)

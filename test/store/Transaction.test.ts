@@ -541,7 +541,7 @@ describe("savepoints", () => {
           })
         )
         assert.deepStrictEqual(yield* committed(filename), ["a", "b"])
-      }).pipe(Effect.timeout("2 seconds"))
+      }).pipe(Effect.timeout("30 seconds"))
     )
   )
 
@@ -563,7 +563,7 @@ describe("savepoints", () => {
           })
         )
         assert.deepStrictEqual(yield* committed(filename), ["first", "third"])
-      }).pipe(Effect.timeout("2 seconds"))
+      }).pipe(Effect.timeout("30 seconds"))
     )
   )
 
@@ -661,7 +661,7 @@ describe("two clients", () => {
         )
         assert.deepStrictEqual(yield* all(a), ["a1", "a2", "a3"])
         assert.deepStrictEqual(yield* all(b), ["b1", "b2", "b3", "b4", "b5", "b6"])
-      }).pipe(Effect.timeout("5 seconds"))
+      }).pipe(Effect.timeout("30 seconds"))
     )
   )
 
@@ -731,7 +731,7 @@ describe("what comes too late or from elsewhere", () => {
           assert.deepStrictEqual(yield* committed(filename), ["on time"])
           yield* sql`DELETE FROM t`
         }
-      }).pipe(Effect.timeout("5 seconds"))
+      }).pipe(Effect.timeout("30 seconds"))
     )
   )
 
@@ -761,7 +761,7 @@ describe("what comes too late or from elsewhere", () => {
           yield* Deferred.succeed(go, undefined)
           assert.instanceOf(failure(yield* Fiber.await(fiber)), Transaction.TransactionClosed)
           yield* works(sql, filename)
-        }).pipe(Effect.timeout("5 seconds"))
+        }).pipe(Effect.timeout("30 seconds"))
       )
     )
   }
@@ -782,7 +782,7 @@ describe("what comes too late or from elsewhere", () => {
         )
         assert.deepStrictEqual(yield* committed(filename), ["a", "b"])
         yield* Effect.scoped(Effect.flatMap(handlers.reserve, (on) => on.execute("SELECT 1", [], undefined)))
-      }).pipe(Effect.timeout("5 seconds"))
+      }).pipe(Effect.timeout("30 seconds"))
     )
   )
 
@@ -998,7 +998,7 @@ describe("afterCommit", () => {
         assert.strictEqual(value, 42)
         assert.lengthOf(logged, 1)
         assert.deepStrictEqual(yield* committed(filename), ["own", "plain"])
-      }).pipe(Effect.timeout("5 seconds"))
+      }).pipe(Effect.timeout("30 seconds"))
     )
   )
 
@@ -1020,7 +1020,7 @@ describe("afterCommit", () => {
           })
         )
         assert.strictEqual(yield* live.take, 1)
-      }).pipe(Effect.scoped, Effect.provide(Reactivity.layer), Effect.timeout("5 seconds"))
+      }).pipe(Effect.scoped, Effect.provide(Reactivity.layer), Effect.timeout("30 seconds"))
     )
   )
 
@@ -1043,7 +1043,7 @@ describe("afterCommit", () => {
         yield* Effect.exit(Transaction.run(Effect.zipRight(tell("undone"), Effect.fail("no"))))
         yield* Transaction.run(Effect.zipLeft(tell("done"), Effect.sleep("10 millis")))
         assert.deepStrictEqual(yield* Fiber.join(seen), ["done", ["done"]])
-      }).pipe(Effect.scoped, Effect.timeout("5 seconds"))
+      }).pipe(Effect.scoped, Effect.timeout("30 seconds"))
     )
   )
 })

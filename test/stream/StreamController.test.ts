@@ -1,9 +1,11 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import { assert, describe, it } from "@effect/vitest"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type { Scope } from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -263,7 +265,7 @@ describe("a handler that", () => {
           TestClock.adjust("1 second"),
           Effect.promise(() => new Promise((done) => setTimeout(done, 5)))
         ),
-        Schedule.recurs(20)
+        { until: () => Effect.map(Fiber.poll(running), Option.isSome) }
       )
       assert.deepInclude((yield* Fiber.join(running)).error, { _tag: "TimeLimitExceeded", limitMillis: 1000 })
     })
@@ -293,17 +295,17 @@ describe("a handler that", () => {
   test(
     "detaches work finds its transaction closed",
     Effect.gen(function* () {
-      const late: Array<Exit.Exit<unknown, unknown>> = []
-      const detached = Effect.gen(function* () {
-        yield* Effect.promise(() => new Promise((done) => setTimeout(done, 20)))
-        late.push(yield* Effect.exit(statement("INSERT INTO baskets VALUES ('late', 1)")))
-      })
+      const closed = yield* Deferred.make<void>()
+      const late = yield* Deferred.make<Exit.Exit<unknown, unknown>>()
+      const detached = Deferred.await(closed).pipe(
+        Effect.zipRight(Effect.exit(statement("INSERT INTO baskets VALUES ('late', 1)"))),
+        Effect.flatMap((exit) => Deferred.succeed(late, exit))
+      )
       const controller = yield* odd(Effect.forkDaemon(detached))
       const parrot = yield* author(1)
       assert.deepInclude(yield* controller.process(Operation.raw(parrot.next(text("odd")))), { _tag: "Accepted" })
-      yield* Effect.promise(() => new Promise((done) => setTimeout(done, 60)))
-      assert.lengthOf(late, 1)
-      assert.isTrue(Exit.isFailure(late[0]!))
+      yield* Deferred.succeed(closed, undefined)
+      assert.isTrue(Exit.isFailure(yield* Deferred.await(late)))
       assert.deepStrictEqual((yield* Apples.dump).baskets, [])
     })
   )

@@ -5,6 +5,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as crypto from "node:crypto"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
@@ -33,6 +34,30 @@ export const template = (dir: string): Effect.Effect<string> => {
     yield* sql`PRAGMA wal_checkpoint(TRUNCATE)`
   })
   return Effect.as(Effect.orDie(Effect.provide(fill, plain(filename))), filename)
+}
+
+/**
+ * All that is in a database: the schema and every row of every table, but for the times at which something was written, since
+ * nothing depends on them. Of `not_before` it matters whether there is one; in the scenario it is over at once.
+ */
+export const rows: Effect.Effect<string, SqlError, SqlClient.SqlClient> = Effect.gen(function* () {
+  const sql = yield* SqlClient.SqlClient
+  const schema = yield* sql<{
+    type: string
+    name: string
+    sql: string | null
+  }>`SELECT type, name, sql FROM sqlite_schema`
+  const names = schema.flatMap(({ name, type }) => (type === "table" ? [name] : []))
+  const tables = yield* Effect.forEach(names, (name) => sql`SELECT * FROM ${sql(name)}`)
+  const hash = crypto.createHash("sha256")
+  return hash.update(JSON.stringify([schema, tables], withoutTimes)).digest("hex")
+})
+
+const times = new Set(["applied_at", "received_at", "accepted_at", "decided_at"])
+
+const withoutTimes = (column: string, value: unknown) => {
+  if (column === "not_before") return value !== null
+  return times.has(column) ? undefined : value
 }
 
 let copies = 0

@@ -3,7 +3,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Cause from "effect/Cause"
 import * as Random from "effect/Random"
+import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
+import * as fs from "node:fs"
 import * as Crypto from "../../src/core/Crypto.ts"
 import * as Operation from "../../src/core/Operation.ts"
 import * as Topic from "../../src/core/Topic.ts"
@@ -33,6 +35,22 @@ export const operations: Effect.Effect<ReadonlyArray<Operation.Operation>, never
     }).flat()
 )
 
+/** By how many calls a process may be ahead of the other. */
+const lead = 5
+
+/**
+ * Says how many calls it has made, and waits until the other process is not far behind: on a loaded machine one would be
+ * through before the other began. The seeds of the two are 1 and 2.
+ */
+const keepPace = (file: string, seed: number, calls: number) => {
+  const pace = (of: number) => `${file}.pace.${of}`
+  const other = Effect.sync(() => (fs.existsSync(pace(3 - seed)) ? Number(fs.readFileSync(pace(3 - seed), "utf8")) : 0))
+  return Effect.zipRight(
+    Effect.sync(() => fs.writeFileSync(pace(seed), String(calls))),
+    Effect.repeat(other, { until: (theirs) => theirs >= calls - lead, schedule: Schedule.spaced("2 millis") })
+  )
+}
+
 /** Waits for `ready`, and then takes everything in, in an order of its own, by every way there is, beside another process that does the same. */
 export const run = (file: string, seed: number, ready: Effect.Effect<void>) =>
   Effect.gen(function* () {
@@ -61,6 +79,7 @@ export const run = (file: string, seed: number, ready: Effect.Effect<void>) =>
     )
     yield* ready
     for (let at = 0; at < raws.length; at += 12) {
+      yield* keepPace(file, seed, at / 12)
       const some = raws.slice(at, at + 12)
       if ((at / 12) % 3 === 0) {
         yield* noting(controller.receiveAll(some))

@@ -1,11 +1,11 @@
-/** Starts processes of their own. Their code is transpiled once, since loading sources would be most of a short life. */
+/** Starts processes of their own. Their code is bundled once, since loading hundreds of files would be most of a short life. */
 import * as Effect from "effect/Effect"
+import * as esbuild from "esbuild"
 import * as childProcess from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as process from "node:process"
 import * as url from "node:url"
-import * as ts from "typescript"
 
 const root = url.fileURLToPath(new URL("../..", import.meta.url))
 
@@ -21,17 +21,26 @@ export interface Ended {
 export interface Child {
   readonly process: childProcess.ChildProcess
   readonly ended: Effect.Effect<Ended>
-  /** The next line it says from now on that has this property. */
-  readonly said: (property: string) => Promise<void>
+  /** Until it has said this property, so many times if a number is given, or is no more. */
+  readonly said: (property: string, times?: number) => Promise<void>
 }
 
-/** Transpiles the sources and the support of the tests into a directory; gives the way to start `child.ts` there. */
-export const build = (dir: string) =>
+/** Bundles a program, `child.ts` where no other is named, into a directory; gives the way to start it there. */
+export const build = (dir: string, program = path.join(import.meta.dirname, "child.ts")) =>
   Effect.sync(() => {
-    for (const part of ["src", "test/support"]) transpile(path.join(root, part), path.join(dir, part))
-    fs.writeFileSync(path.join(dir, "package.json"), `{ "type": "module" }`)
+    const main = path.join(dir, "child.mjs")
+    esbuild.buildSync({
+      entryPoints: [program],
+      outfile: main,
+      bundle: true,
+      platform: "node",
+      format: "esm",
+      // Native code is loaded from where it is installed.
+      external: ["better-sqlite3", "sodium-native"],
+      // Bundled CommonJS asks for Node's modules in its own way.
+      banner: { js: `import { createRequire } from "node:module"\nconst require = createRequire(import.meta.url)` }
+    })
     fs.symlinkSync(path.join(root, "node_modules"), path.join(dir, "node_modules"))
-    const main = path.join(dir, "test/support/child.js")
     return (...args: ReadonlyArray<string>): Child => start(main, args)
   })
 
@@ -39,25 +48,6 @@ export const build = (dir: string) =>
 export type Start = Effect.Effect.Success<ReturnType<typeof build>>
 
 // internal
-
-const transpile = (from: string, to: string): void => {
-  fs.mkdirSync(to, { recursive: true })
-  for (const entry of fs.readdirSync(from, { withFileTypes: true })) {
-    const source = path.join(from, entry.name)
-    if (entry.isDirectory()) transpile(source, path.join(to, entry.name))
-    else if (/^[^.].*\.ts$/.test(entry.name)) {
-      const { outputText } = ts.transpileModule(fs.readFileSync(source, "utf8"), {
-        compilerOptions: {
-          module: ts.ModuleKind.ESNext,
-          target: ts.ScriptTarget.ES2022,
-          verbatimModuleSyntax: true,
-          rewriteRelativeImportExtensions: true
-        }
-      })
-      fs.writeFileSync(path.join(to, entry.name.replace(/\.ts$/, ".js")), outputText)
-    }
-  }
-}
 
 const start = (main: string, args: ReadonlyArray<string>): Child => {
   const child = childProcess.spawn(process.execPath, [main, ...args], { stdio: ["pipe", "pipe", "pipe"] })
@@ -85,10 +75,11 @@ const start = (main: string, args: ReadonlyArray<string>): Child => {
   return {
     process: child,
     ended: Effect.promise(() => ended),
-    said: (property) =>
+    said: (property, times = 1) =>
       new Promise((resolve) => {
         const look = () => {
-          const there = out.includes(`"${property}":`) || child.exitCode !== null || child.signalCode !== null
+          const isGone = child.exitCode !== null || child.signalCode !== null
+          const there = isGone || out.split(`"${property}":`).length > times
           if (there) resolve()
           return there
         }

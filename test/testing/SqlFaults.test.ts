@@ -10,13 +10,13 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
-import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import * as SqlReason from "../../src/store/SqlReason.ts"
 import * as Transaction from "../../src/store/Transaction.ts"
 import * as SqlFaults from "../../src/testing/SqlFaults.ts"
+import * as Child from "../support/childProcess.ts"
 
 const database = (filename: string) => SqlFaults.layer.pipe(Layer.provide(SqliteClient.layer({ filename })))
 
@@ -143,18 +143,20 @@ describe("SqlFaults", () => {
           Effect.sync(() => fs.mkdtempSync(path.join(os.tmpdir(), "applecart-kill-"))),
           (made) => Effect.sync(() => fs.rmSync(made, { recursive: true, force: true }))
         )
+        const start = yield* Child.build(directory, path.join(import.meta.dirname, "SqlFaults.child.ts"))
         const trial = (at: number) =>
-          Effect.promise(async () => {
+          Effect.gen(function* () {
             const filename = path.join(directory, `${at}.db`)
             new Sqlite(filename).exec("CREATE TABLE t (a INTEGER)").close()
-            const [status, signal] = await child(filename, at)
+            const { code, signal, stderr } = yield* start(filename, String(at)).ended
+            assert.strictEqual(stderr, "")
             const after = new Sqlite(filename)
             const count = after.prepare<[], number>("SELECT count(*) FROM t").pluck().get()
             assert.strictEqual(after.pragma("integrity_check", { simple: true }), "ok")
             after.close()
-            if (status === 0) assert.strictEqual(count, 3, `finished before ${at}`)
+            if (code === 0) assert.strictEqual(count, 3, `finished before ${at}`)
             else assert.deepStrictEqual([signal, count], ["SIGKILL", 0], `killed at ${at}`)
-            return status === 0
+            return code === 0
           })
         const finished = yield* Effect.forEach(
           Array.from({ length: statements + 1 }, (_, index) => index + 1),
@@ -171,12 +173,3 @@ describe("SqlFaults", () => {
 
 /** The statements of the child's transaction: three settings, BEGIN, three INSERTs, SAVEPOINT, RELEASE, COMMIT. */
 const statements = 10
-
-const child = (filename: string, at: number) =>
-  new Promise<readonly [number | null, string | null]>((resolve) => {
-    const program = path.join(import.meta.dirname, "SqlFaults.child.ts")
-    spawn(process.execPath, ["--import", "tsx", program, filename, String(at)], { stdio: "inherit" }).on(
-      "exit",
-      (status, signal) => resolve([status, signal])
-    )
-  })
