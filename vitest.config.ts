@@ -3,7 +3,19 @@ import { defineConfig } from "vitest/config"
 import { BaseSequencer, type TestSpecification } from "vitest/node"
 
 /** The files that take longest begin first, so that no worker is left alone with one in the end. */
-const longest = ["Faults", "Kills", "Layers", "Garbage", "Convergence", "Malformed", "Verdict", "Limits"]
+const longest = [
+  "Faults",
+  "Kills",
+  "Layers",
+  "Garbage",
+  "Rebuild",
+  "Controller.model",
+  "Convergence",
+  "Malformed",
+  "Documents",
+  "Verdict",
+  "Limits"
+]
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: Array<TestSpecification>): Promise<Array<TestSpecification>> {
