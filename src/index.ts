@@ -94,6 +94,9 @@ export * as Pruning from "./processors/Pruning.ts"
 /** Keeps logs with their topics, and lists those. */
 export * as Topics from "./processors/Topics.ts"
 
+/** Event sourcing: states, and what events make of them. */
+export * as Events from "./models/Events.ts"
+
 /** What the stream controller answers besides outcomes. */
 export * as Errors from "./stream/Errors.ts"
 /** What can be asked of the consumers of a controller. */
