@@ -283,7 +283,7 @@ describe("a new version", () => {
     const statements = await trial()
     assert.isAbove(statements, 20)
     for (let at = 1; at <= statements; at++) {
-      await trial({ at, fault: at % 2 === 0 ? SqlFaults.failBefore("full") : SqlFaults.failAfter("io"), forever: true })
+      await trial({ at, fault: at % 2 === 0 ? SqlFaults.failBefore("full") : SqlFaults.failAfter("io") })
     }
     fs.rmSync(dir, { recursive: true })
   })
@@ -297,7 +297,10 @@ describe("a new version", () => {
         let handled = 0
         const failing = Effect.suspend(() => {
           handled += 1
-          return handled === 3 ? faults.arm({ at: 1, fault: SqlFaults.failBefore("io"), forever: true }) : Effect.void
+          const next = Effect.flatMap(faults.count, (count) =>
+            faults.arm({ at: count + 1, fault: SqlFaults.failBefore("io") })
+          )
+          return handled === 3 ? next : Effect.void
         })
         const half = balances(failing)
         yield* Effect.exit(Effect.scoped(Effect.flatMap(open(half, 1), ({ drain }) => drain)))
