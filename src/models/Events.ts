@@ -102,11 +102,14 @@ export interface Events<in In, in out A, out S, out E, out R> extends Applicatio
   ) => Effect.Effect<ReadonlyArray<{ readonly key: string; readonly state: S }>, SqlError | UnreadableState, SqlClient>
 }
 
+/** What {@link Options.evolve} may give: a state `S`, or any error. */
+export type Evolved<S> = Either.Either<S, unknown>
+
 /**
  * What it is made of. `migrations`, `reset` and `ready` are for tables that `project` writes to; with such tables and no `reset`
  * it cannot be rebuilt.
  */
-export interface Options<A, I, S, J, J2, In, E, E2, R2, E3, R3> extends Application.Options {
+export interface Options<A, I, S, J, J2, In, X extends Evolved<S>, E2, R2, E3, R3> extends Application.Options {
   readonly message: Schema.Schema<A, I>
   /** The aggregate that an event belongs to. */
   readonly key: (input: Application.Input<NoInfer<A>, In>) => string
@@ -120,7 +123,7 @@ export interface Options<A, I, S, J, J2, In, E, E2, R2, E3, R3> extends Applicat
    * What an event makes of an aggregate, or why it is rejected. Pure; and where it depends on no more than the message, the
    * author, the id and the extensions, a rebuild comes to the same.
    */
-  readonly evolve: (state: NoInfer<S>, input: Application.Input<NoInfer<A>, In>) => Either.Either<NoInfer<S>, E>
+  readonly evolve: (state: NoInfer<S>, input: Application.Input<NoInfer<A>, In>) => X
   /** SQL of one's own about what has changed, in the same transaction: a failure undoes all of it, and rejects the event. */
   readonly project?: ((change: Change<NoInfer<S>, NoInfer<A>, In>) => Effect.Effect<unknown, E2, R2>) | undefined
   /**
@@ -154,18 +157,18 @@ export const make = <
   J,
   J2 = J,
   In extends Event = Event,
-  E = never,
+  X extends Evolved<S> = Evolved<S>,
   E2 = never,
   R2 = never,
   E3 = never,
   R3 = never
 >(
-  options: Options<A, I, S, J, J2, In, E, E2, R2, E3, R3>
+  options: Options<A, I, S, J, J2, In, X, E2, R2, E3, R3>
 ): Events<
   In,
   A,
   S,
-  UnreadableState | PruneWithoutSnapshot | Exclude<E | E2 | E3, SqlError>,
+  UnreadableState | PruneWithoutSnapshot | Exclude<Either.Either.Left<X> | E2 | E3, SqlError>,
   R2 | R3 | SqlClient | Transaction
 > => {
   const name = Tables.prefix(options.name)
@@ -227,8 +230,8 @@ const coder = <S, J, J2>({
 }
 
 const evolving =
-  <A, I, S, J, J2, In extends Event, E, E2, R2, E3, R3>(
-    options: Options<A, I, S, J, J2, In, E, E2, R2, E3, R3>,
+  <A, I, S, J, J2, In extends Event, X extends Evolved<S>, E2, R2, E3, R3>(
+    options: Options<A, I, S, J, J2, In, X, E2, R2, E3, R3>,
     states: States.States,
     codec: Codec<S>
   ) =>
@@ -239,7 +242,8 @@ const evolving =
       const key = options.key(input)
       const state = yield* states.load(key)
       const before = state === undefined ? undefined : yield* codec.decode({ key, state, version })
-      const after = yield* evolve(before ?? initial, input)
+      // What it gives is one and the same in `X`; TypeScript cannot see that of a parameter.
+      const after = yield* evolve(before ?? initial, input) as Either.Either<S, Either.Either.Left<X>>
       if (after !== before) yield* states.save(key, yield* codec.encode(after))
       if (project !== undefined) yield* project({ ...input, key, before, after })
     })
