@@ -71,7 +71,13 @@ export class PruneWithoutSnapshot extends Schema.TaggedError<PruneWithoutSnapsho
   }
 }
 
-/** What became of an aggregate. */
+/**
+ * What became of an aggregate.
+ *
+ * @example
+ * project: ({ after, key }) =>
+ *   Effect.flatMap(SqlClient.SqlClient, (sql) => sql`UPDATE rooms SET booked = ${after.length} WHERE room = ${key}`)
+ */
 export interface Change<out S, out A, out In = Event> extends Application.Input<A, In> {
   readonly key: string
   /** `undefined`: this is its first event. */
@@ -102,7 +108,13 @@ export interface Events<in In, in out A, out S, out E, out R> extends Applicatio
   ) => Effect.Effect<ReadonlyArray<{ readonly key: string; readonly state: S }>, SqlError | UnreadableState, SqlClient>
 }
 
-/** What {@link Options.evolve} may give: a state `S`, or any error. */
+/**
+ * What {@link Options.evolve} may give: a state `S`, or any error. The errors that it does give become the application's.
+ *
+ * @example
+ * evolve: (room, { event, message }) =>
+ *   room.some(({ by }) => by === event.author) ? Either.left(new BookedTwice()) : Either.right([...room, message])
+ */
 export type Evolved<S> = Either.Either<S, unknown>
 
 /**

@@ -114,40 +114,76 @@ const event = FastCheck.record({
   amount: FastCheck.integer({ min: -4, max: 5 })
 })
 
+interface Said extends Message {
+  readonly author: number
+}
+
+/** What three authors said, signed, in an order of somebody's own. */
+const deliveries = (said: ReadonlyArray<Said>) => {
+  const authors = [0, 1, 2].map((at) => new Author(native, at + 1, topic))
+  const operations = said.map(({ author, ...message }) =>
+    Operation.raw(authors[author]!.next(Either.getOrThrow(Cbor.encode(message))))
+  )
+  return (random: FastCheck.Stream<number>) =>
+    operations
+      .map((operation) => ({ operation, at: random.next().value }))
+      .sort((a, b) => a.at - b.at)
+      .map(({ operation }) => operation)
+}
+
+const history = FastCheck.array(event, { minLength: 1, maxLength: 25 })
+const randoms = FastCheck.infiniteStream(FastCheck.nat())
+
 describe("any delivery of any events", () => {
   it("leaves what the accepted ones come to, and so does a rebuild", async () => {
     await FastCheck.assert(
-      FastCheck.asyncProperty(
-        FastCheck.array(event, { minLength: 1, maxLength: 25 }),
-        FastCheck.infiniteStream(FastCheck.nat()),
-        FastCheck.constantFrom(1, 2, 100),
-        async (events, random, batchSize) => {
-          const authors = [0, 1, 2].map((at) => new Author(native, at + 1, topic))
-          const operations = events.map(({ author, ...message }) =>
-            authors[author]!.next(Either.getOrThrow(Cbor.encode(message)))
-          )
-          const shuffled = operations
-            .map((operation) => ({ operation, at: random.next().value }))
-            .sort((a, b) => a.at - b.at)
-            .map(({ operation }) => Operation.raw(operation))
-          await fresh(
-            Effect.gen(function* () {
-              const states = accounts()
-              const controller = yield* open(states, batchSize)
-              yield* controller.processAll(shuffled)
-              assert.deepStrictEqual(record(yield* states.all()), yield* folded)
-              yield* controller.replay()
-              const live = record(yield* states.all())
-              assert.deepStrictEqual(live, yield* folded)
-              yield* controller.consumers.rebuild("accounts")
-              yield* controller.drain
-              assert.deepStrictEqual(record(yield* states.all()), live)
-              assert.deepStrictEqual(yield* controller.consumers.parked("accounts"), [])
-            })
-          )
-        }
+      FastCheck.asyncProperty(history, randoms, FastCheck.constantFrom(1, 2, 100), (said, random, batchSize) =>
+        fresh(
+          Effect.gen(function* () {
+            const states = accounts()
+            const controller = yield* open(states, batchSize)
+            yield* controller.processAll(deliveries(said)(random))
+            assert.deepStrictEqual(record(yield* states.all()), yield* folded)
+            yield* controller.replay()
+            const live = record(yield* states.all())
+            assert.deepStrictEqual(live, yield* folded)
+            yield* controller.consumers.rebuild("accounts")
+            yield* controller.drain
+            assert.deepStrictEqual(record(yield* states.all()), live)
+            assert.deepStrictEqual(yield* controller.consumers.parked("accounts"), [])
+          })
+        )
       ),
       { numRuns: 40 }
+    )
+  })
+
+  it("leaves the same everywhere, where the rule looks at its author alone and the state at no order", async () => {
+    const states = Events.make({
+      ...basis,
+      version: 1,
+      state: Schema.Array(Schema.Struct({ id: Schema.String, by: Schema.String, amount: Schema.Int })),
+      initial: [],
+      evolve: (kept, { event: { author, id }, message: { amount } }) =>
+        amount < 0 && !kept.some(({ by }) => by === author)
+          ? Either.left(new Overdrawn({ left: 0 }))
+          : Either.right([...kept, { id, by: author, amount }].sort((a, b) => (a.id < b.id ? -1 : 1)))
+    })
+    const deliver = (operations: ReadonlyArray<Operation.Raw>) =>
+      fresh(
+        Effect.gen(function* () {
+          const controller = yield* open(states)
+          yield* controller.processAll(operations)
+          const { rejected, waiting } = yield* controller.status
+          return { states: record(yield* states.all()), rejected, waiting }
+        })
+      )
+    await FastCheck.assert(
+      FastCheck.asyncProperty(history, randoms, async (said, random) => {
+        const any = deliveries(said)
+        assert.deepStrictEqual(await deliver(any(random)), await deliver(any(random)))
+      }),
+      { numRuns: 20 }
     )
   })
 })
@@ -210,7 +246,7 @@ describe("a rejected event", () => {
 describe("a new version", () => {
   const old = { a: { balance: 3 }, b: { balance: 7 } }
   const built = { a: { balance: 6 }, b: { balance: 4 } }
-  const history = [
+  const events = [
     ["a", 1],
     ["b", 2],
     ["b", 5],
@@ -242,7 +278,7 @@ describe("a new version", () => {
   it("is built beside the old one, which readers see until it is ready", () =>
     fresh(
       Effect.gen(function* () {
-        yield* begin(...history)
+        yield* begin(...events)
         const seen: Array<unknown> = []
         const look = Effect.map(Effect.orDie(balances().all()), (page) => seen.push(record(page)))
         const states = balances(look)
@@ -257,6 +293,13 @@ describe("a new version", () => {
           (yield* controller.consumers.parked("accounts")).map(({ position, reason }) => [position, reason.tag]),
           [[3, "Unlucky"]]
         )
+        assert.strictEqual(yield* controller.consumers.retry("accounts"), 1)
+        yield* controller.drain
+        assert.deepStrictEqual(
+          (yield* controller.consumers.parked("accounts")).map(({ attempts }) => attempts),
+          [2]
+        )
+        assert.deepStrictEqual(record(yield* states.all()), built)
         yield* controller.publish({ key, topic, message: { account: "c", amount: 1 } })
         assert.deepStrictEqual(yield* states.get("c"), { balance: 2 })
         // The same version once more: so it is served as well.
@@ -279,7 +322,7 @@ describe("a new version", () => {
       fs.copyFileSync(before, file)
       return fresh(shownAtOnce(fault), file)
     }
-    await fresh(begin(...history), before)
+    await fresh(begin(...events), before)
     const statements = await trial()
     assert.isAbove(statements, 20)
     for (let at = 1; at <= statements; at++) {
@@ -291,7 +334,7 @@ describe("a new version", () => {
   it("that comes while another one is half built begins anew", () =>
     fresh(
       Effect.gen(function* () {
-        yield* begin(...history)
+        yield* begin(...events)
         const faults = yield* SqlFaults.SqlFaults
         yield* faults.reset
         let handled = 0
@@ -390,6 +433,43 @@ describe("what is gone", () => {
         assert.deepStrictEqual(yield* closing.get("a"), [2])
       })
     ))
+})
+
+/** Whether two types are the same; checked by `tsc`. */
+type Same<A, B> = [A, B] extends [B, A] ? true : false
+
+describe("types", () => {
+  it("are inferred: every error that `evolve` and `project` give, and no other", () => {
+    const several = Events.make({
+      ...basis,
+      version: 1,
+      state: State,
+      initial: [],
+      evolve: (amounts, { message: { amount } }) => {
+        if (amount === 13) return Either.left(new Unlucky({ amount }))
+        if (sum(amounts) + amount < 0) return Either.left(new Overdrawn({ left: sum(amounts) }))
+        return Either.right([...amounts, amount])
+      }
+    })
+    const never = Events.make({
+      ...basis,
+      version: 1,
+      state: State,
+      initial: [],
+      evolve: (state) => Either.right(state)
+    })
+    type Always = Events.UnreadableState | Events.PruneWithoutSnapshot
+    const errors: Same<Application.Error<typeof several>, Always | Unlucky | Overdrawn> = true
+    const fewer: Same<Application.Error<typeof never>, Always> = true
+    assert.isTrue(errors && fewer)
+  })
+
+  it("let nothing else be made of a state than a state", () => {
+    // @ts-expect-error: a number is no list of numbers
+    Events.make({ ...basis, version: 1, state: State, initial: [], evolve: () => Either.right(1) })
+    // @ts-expect-error: nor is it before the first event
+    Events.make({ ...basis, version: 1, state: State, initial: 1, evolve })
+  })
 })
 
 describe("reading", () => {
