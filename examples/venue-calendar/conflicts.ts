@@ -86,7 +86,7 @@ const mend = ({ horse, parrot }: Pick<Cast, "parrot" | "horse">, sung: Hash.Hash
   })
 
 /** Everybody writes all that it has said into a file, and reads the others' in an order of its own; gives what was rejected. */
-export const exchange = (title: string, peers: ReadonlyArray<Peers.Peer>, files: ReadonlyArray<string> = []) =>
+const exchange = (title: string, peers: ReadonlyArray<Peers.Peer>, files: ReadonlyArray<string> = []) =>
   Effect.gen(function* () {
     const written = yield* Effect.forEach(peers, (peer) => Peer.write(peer, title).pipe(Peer.run(peer, Calendar.layer)))
     return yield* Effect.forEach(peers, (peer) =>
