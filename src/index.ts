@@ -98,6 +98,8 @@ export * as Topics from "./processors/Topics.ts"
 export * as Documents from "./models/Documents.ts"
 /** Messages that are simply stored. */
 export * as Feed from "./models/Feed.ts"
+/** Event sourcing: states, and what events make of them. */
+export * as Events from "./models/Events.ts"
 
 /** What the stream controller answers besides outcomes. */
 export * as Errors from "./stream/Errors.ts"

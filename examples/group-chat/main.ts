@@ -9,7 +9,6 @@
  * - mail.ts        a file for each peer; reading them in any order
  * - transcript.ts  the talk in its order, side by side
  * - checks.ts      what must be so in the end
- * - clock.ts       the time of the story
  */
 import * as FileSystem from "@effect/platform/FileSystem"
 import * as NodeContext from "@effect/platform-node/NodeContext"
@@ -21,7 +20,7 @@ import { chapter, check, say, wrong } from "../common/story.ts"
 import * as Tables from "../common/tables.ts"
 import { Chat } from "./chat.ts"
 import * as Checks from "./checks.ts"
-import * as Clock from "./clock.ts"
+import * as Clock from "../common/clock.ts"
 import * as Mail from "./mail.ts"
 import * as Peer from "./peer.ts"
 

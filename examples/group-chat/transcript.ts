@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import { CausalOrder, Crypto, Header, Topic, type Hash, type VerifyingKey } from "applecart"
 import { rows } from "./chat.ts"
-import * as Clock from "./clock.ts"
+import * as Clock from "../common/clock.ts"
 
 /** A message in the talk. */
 export interface Line {
