@@ -20,6 +20,8 @@ export interface Snapshot {
   readonly wakes: ReadonlyArray<Row>
   readonly decisions: ReadonlyArray<Row>
   readonly consumers: ReadonlyArray<Row>
+  /** What was handed over again and refused. */
+  readonly parked: ReadonlyArray<Row>
   readonly forks: ReadonlyArray<Row>
   readonly sequence: ReadonlyArray<Row>
   readonly tally: ReadonlyArray<Row>
@@ -56,6 +58,7 @@ const selects: { readonly [Table in Exclude<keyof Snapshot, "complaints">]: stri
   wakes: `SELECT ${hex("id")} FROM applecart_wakes ORDER BY wake`,
   decisions: `SELECT ${hex("id")}, what FROM applecart_decisions ORDER BY 1`,
   consumers: `SELECT name, position FROM applecart_consumers`,
+  parked: `SELECT position, json_extract(reason, '$.tag') AS reason FROM applecart_deliveries ORDER BY position`,
   forks: `SELECT ${hex("other_id", "other")}, ${hex("accepted_header", "header")} FROM applecart_forks ORDER BY 1`,
   sequence: `SELECT seq FROM sqlite_sequence WHERE name = 'applecart_operations'`,
   tally: `SELECT author, n FROM tally ORDER BY author`,
@@ -81,6 +84,7 @@ export const snapshot: Effect.Effect<Snapshot, SqlError, SqlClient.SqlClient> = 
     wakes: read(selects.wakes),
     decisions: read(selects.decisions),
     consumers: read(selects.consumers),
+    parked: read(selects.parked),
     forks: read(selects.forks),
     sequence: read(selects.sequence),
     tally: read(selects.tally),
@@ -206,6 +210,7 @@ const effects = (universe: Universe, found: Snapshot): ReadonlyArray<string> => 
     sorted(tally),
     found.tally.map(({ author, n }) => [author, n])
   )
+  for (const row of found.parked) broken.push(`P2: what was handled was handed over again: ${JSON.stringify(row)}`)
   for (const row of found.leftovers) broken.push(`P4: a refused row stayed: ${JSON.stringify(row)}`)
   return broken
 }
