@@ -1,0 +1,41 @@
+/**
+ * The whole controller against a model: random sequences of everything that can be asked of it, with crashes and a second
+ * process. After each call every table, and what handlers have left, is what the model says.
+ *
+ * `npm test` tries a fixed number in CI, the same in every run, and others elsewhere. `TRUST=full` tries many more. `SEED` and
+ * `PATH_OF` repeat a failure; they are printed with it.
+ */
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import * as FastCheck from "effect/FastCheck"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { epoch } from "../support/ControllerPool.ts"
+import { carryOut, sequence } from "../support/ControllerTrial.ts"
+import * as World from "../support/ControllerWorld.ts"
+
+const directory = World.directory()
+const template = path.join(directory, "template.db")
+beforeAll(() => World.template(template, new World.StillClock(epoch)))
+afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
+
+const numRuns = Number(process.env["RUNS"] ?? (process.env["TRUST"] === "full" ? 50_000 : 2000))
+
+describe("a controller", () => {
+  it("does what the model does", { timeout: 3_600_000 }, async () => {
+    let nr = 0
+    const property = FastCheck.asyncProperty(sequence(16), async (one) => {
+      await carryOut(template, path.join(directory, `${nr++}.db`), one)
+    })
+    const result = await FastCheck.check(property, {
+      numRuns,
+      ...(process.env["CI"] === undefined ? {} : { seed: 20_261_124 }),
+      ...(process.env["SEED"] === undefined ? {} : { seed: Number(process.env["SEED"]) }),
+      ...(process.env["PATH_OF"] === undefined ? {} : { path: process.env["PATH_OF"] })
+    })
+    console.log(`${result.numRuns} sequences, seed ${result.seed}`)
+    if (!result.failed) return
+    const again = `SEED=${result.seed} PATH_OF=${result.counterexamplePath} npm test -- ${path.basename(import.meta.filename)}`
+    const { errorInstance } = result
+    assert.fail(`${errorInstance instanceof Error ? errorInstance.message : String(errorInstance)}\n\nAgain: ${again}`)
+  })
+})

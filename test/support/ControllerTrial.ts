@@ -1,0 +1,242 @@
+/** One sequence of commands, carried out by the model and by controllers on a database file, and compared after each. */
+import { assert } from "@effect/vitest"
+import Sqlite from "better-sqlite3"
+import * as Effect from "effect/Effect"
+import * as FastCheck from "effect/FastCheck"
+import * as fs from "node:fs"
+import { command, plan, type Command, type Planned } from "./ControllerCommands.ts"
+import * as Model from "./ControllerModel.ts"
+import * as Calls from "./ControllerModelCalls.ts"
+import { epoch, type Op, pools } from "./ControllerPool.ts"
+import * as Tables from "./ControllerTables.ts"
+import * as World from "./ControllerWorld.ts"
+
+/** A sequence as it is generated. */
+export interface Sequence {
+  readonly pool: number
+  readonly batchSize: number
+  readonly commands: ReadonlyArray<Command>
+}
+
+export const sequence = (most: number): FastCheck.Arbitrary<Sequence> =>
+  FastCheck.record({
+    pool: FastCheck.nat({ max: pools.length - 1 }),
+    batchSize: FastCheck.constantFrom(1, 2, 7),
+    commands: FastCheck.array(command, { minLength: 1, maxLength: most, size: "max" })
+  })
+
+/** Carries a sequence out on a copy of a database. Fails with what was done, line by line, and what is different. */
+export const carryOut = async (template: string, filename: string, { batchSize, commands, pool }: Sequence) => {
+  fs.copyFileSync(template, filename)
+  const database = new Sqlite(filename, { readonly: true })
+  const trial = new Trial(filename, Tables.reading(database), pools[pool] ?? [], batchSize)
+  try {
+    await trial.open(
+      0,
+      {
+        batchSize,
+        application: 1,
+        readers: new Map([
+          ["one", 1],
+          ["two", 1]
+        ])
+      },
+      undefined
+    )
+    for (const one of commands) await trial.carryOut(one)
+  } catch (error) {
+    throw new Error(`${trial.done.join("\n")}\n${error instanceof Error ? error.message : String(error)}`)
+  } finally {
+    await trial.close()
+    database.close()
+    for (const end of ["", "-wal", "-shm"]) fs.rmSync(filename + end, { force: true })
+  }
+  return trial
+}
+
+class Trial {
+  /** What was done, for people. */
+  readonly done: Array<string> = []
+  private readonly filename: string
+  private readonly read: (names: Tables.Names) => Tables.Tables
+  private readonly batchSize: number
+  private readonly clock = new World.StillClock(epoch)
+  private readonly switches = { luck: false }
+  private readonly names: Map<string, string>
+  private readonly pool: Array<Op>
+  private readonly running: Array<World.Running | undefined> = [undefined, undefined]
+  private model = Model.make(epoch)
+
+  constructor(
+    filename: string,
+    read: (names: Tables.Names) => Tables.Tables,
+    pool: ReadonlyArray<Op>,
+    batchSize: number
+  ) {
+    this.filename = filename
+    this.read = read
+    this.batchSize = batchSize
+    this.pool = [...pool]
+    this.names = new Map(pool.map(({ id, name }) => [id, name]))
+  }
+
+  async close() {
+    for (const one of this.running) await one?.close()
+  }
+
+  async carryOut(command: Command): Promise<void> {
+    const { a, kind } = command
+    if (kind === "luck") {
+      this.switches.luck = this.model.luck = !this.model.luck
+      this.done.push(`luck: ${this.model.luck}`)
+      return
+    }
+    if (kind === "wait") {
+      this.clock.now = this.model.now += [100, 1000, 5000, 31_000][a % 4] ?? 0
+      this.done.push(`wait until ${this.clock.now - epoch} ms`)
+      return
+    }
+    if (kind === "open") return this.open(command.who, this.program(command), command.fault)
+    const who = this.running[command.who] === undefined ? 0 : command.who
+    if (this.running[who] === undefined) await this.open(who, this.program({ ...command, a: 0 }), undefined)
+    const running = this.running[who]
+    if (running === undefined) return
+    const published = (op: Op) => {
+      if (!this.names.has(op.id)) this.pool.push(op)
+      this.names.set(op.id, op.name)
+      return op
+    }
+    const planned = plan(command, { model: this.model, pool: this.pool, running, clock: this.clock, published })
+    if (planned === undefined) return
+    await this.call(who, running, planned, command.fault)
+  }
+
+  /** Opens a program, or opens it once more as another one. */
+  async open(who: number, program: Model.Program, fault: Command["fault"]): Promise<void> {
+    await this.running[who]?.close()
+    this.running[who] = undefined
+    const versions = [["app", program.application], ...program.readers].map(([name, version]) => `${name}@${version}`)
+    this.done.push(`${who}: open ${versions.join(" ")} by ${program.batchSize}${saidOf(fault)}`)
+    const points = this.predict((model) => Calls.open(model, program))
+    const plan = fault === undefined ? undefined : World.arm(fault.at, fault.what)
+    const ended = await World.open(this.filename, program, this.switches, this.clock, plan)
+    const hit = this.compare(points, ended._tag === "Answered" ? { ...ended, answer: "opened" } : ended, fault)
+    if (ended._tag === "Answered") {
+      await Effect.runPromise(ended.answer.faults.disarm)
+      this.running[who] = ended.answer
+    } else if (hit) await this.open(who, this.program({ ...nothing, who }), undefined)
+  }
+
+  private async call(who: number, running: World.Running, planned: Planned, fault: Command["fault"]): Promise<void> {
+    this.done.push(`${who}: ${planned.text}${saidOf(fault)}`)
+    const points = this.predict((model) => planned.model(model, running.program))
+    await Effect.runPromise(running.faults.reset)
+    if (fault !== undefined) await Effect.runPromise(running.faults.arm(World.arm(fault.at, fault.what)))
+    const ended = await World.run(planned.real(running), this.clock)
+    await Effect.runPromise(running.faults.disarm)
+    if (ended._tag === "Stopped") {
+      await running.close()
+      this.running[who] = undefined
+    }
+    this.compare(points, ended, fault)
+    if (ended._tag === "Stopped") await this.open(who, this.program({ ...nothing, who }), undefined)
+  }
+
+  /** What the call leaves after each of its transactions, and its answer. */
+  private predict(call: (model: Model.Model) => Model.Call) {
+    const states = [this.model]
+    const model = Model.copy(this.model)
+    const steps = call(model)
+    try {
+      for (;;) {
+        const step = steps.next()
+        states.push(Model.copy(model))
+        if (step.done === true) return { states, answer: step.value }
+      }
+    } catch (error) {
+      if (error instanceof Model.Refusal) return { states, answer: error.tag }
+      throw error
+    }
+  }
+
+  /** Takes on the state that the database is in, which has to be one of the model's. Gives whether a fault was to blame. */
+  private compare(
+    { answer, states }: ReturnType<Trial["predict"]>,
+    ended: World.Ended<string>,
+    fault: Command["fault"]
+  ): boolean {
+    const isFault =
+      fault !== undefined && (ended._tag === "Stopped" || (ended._tag === "Failed" && ended.tag === "SqlError"))
+    const found = this.read(this.names)
+    if (isFault) {
+      const same = states.findLast((state) => isEqual(Tables.expected(state, this.names), found))
+      this.done.push(
+        `   ${ended._tag === "Stopped" ? "stopped" : "failed"} after ${same === undefined ? "?" : states.indexOf(same)} of ${states.length - 1} transactions`
+      )
+      if (same === undefined) {
+        const all = states.map(
+          (state, index) => `after ${index}: ${JSON.stringify(Tables.expected(state, this.names), null, 1)}`
+        )
+        assert.fail(`no transaction leaves ${JSON.stringify(found, null, 1)}\n${all.join("\n")}`)
+      }
+      this.model = same
+      return true
+    }
+    const last = states.at(-1) ?? this.model
+    const said = ended._tag === "Answered" ? ended.answer : ended._tag === "Failed" ? ended.tag : "stopped"
+    this.done.push(`   ${said}`)
+    const detail = ended._tag === "Failed" ? ` (${ended.detail})` : ""
+    const expected = Tables.expected(last, this.names)
+    if (!isEqual(expected, found)) differ(expected, found)
+    assert.strictEqual(said, answer, `the answer${detail}`)
+    this.model = last
+    return false
+  }
+
+  /** What is opened next: what the database knows, and something newer or less. */
+  private program({ a, b, c, who }: Pick<Command, "a" | "b" | "c" | "who">): Model.Program {
+    const readers = new Map(
+      Array.from(this.model.consumers.values()).flatMap((it) => (it.role === "reader" ? [[it.name, it.version]] : []))
+    )
+    const application = Model.app(this.model).version
+    const names = Array.from(readers.keys())
+    const name = names[b % Math.max(1, names.length)] ?? "one"
+    const batchSize = who === 0 ? this.batchSize : ([1, 2, 7][c % 3] ?? 1)
+    switch (a % 7) {
+      case 1:
+      case 2:
+        return { batchSize, application, readers: readers.set(name, Math.min(4, (readers.get(name) ?? 0) + 1)) }
+      case 3:
+        return { batchSize, application: Math.min(4, application + 1), readers }
+      case 4:
+        return { batchSize, application, readers: readers.set("three", readers.get("three") ?? 1) }
+      case 5:
+        readers.delete(name)
+        return { batchSize, application, readers }
+      case 6:
+        return c % 3 === 0
+          ? { batchSize, application: Math.max(1, application - 1), readers }
+          : { batchSize, application, readers }
+      default:
+        return { batchSize, application, readers }
+    }
+  }
+}
+
+// internal
+
+const nothing = { a: 0, b: 0, c: 0 }
+
+const saidOf = (fault: Command["fault"]) => (fault === undefined ? "" : `  [${fault.what} at statement ${fault.at}]`)
+
+const isEqual = (one: Tables.Tables, other: Tables.Tables) => JSON.stringify(one) === JSON.stringify(other)
+
+const differ = (expected: Tables.Tables, found: Tables.Tables): never => {
+  const tables = Object.entries(expected).flatMap(([table, lines]) => {
+    const there = Object.entries(found).find(([name]) => name === table)?.[1] ?? []
+    return JSON.stringify(lines) === JSON.stringify(there)
+      ? []
+      : [`${table} should be\n    ${lines.join("\n    ")}\n  and is\n    ${there.join("\n    ")}`]
+  })
+  assert.fail(tables.join("\n"))
+}
