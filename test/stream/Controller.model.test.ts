@@ -23,6 +23,7 @@ const numRuns = Number(process.env["RUNS"] ?? (process.env["TRUST"] === "full" ?
 describe("a controller", () => {
   it("does what the model does", { timeout: 3_600_000 }, async () => {
     let nr = 0
+    const before = process.cpuUsage()
     const property = FastCheck.asyncProperty(sequence(16), async (one) => {
       await carryOut(template, path.join(directory, `${nr++}.db`), one)
     })
@@ -32,7 +33,8 @@ describe("a controller", () => {
       ...(process.env["SEED"] === undefined ? {} : { seed: Number(process.env["SEED"]) }),
       ...(process.env["PATH_OF"] === undefined ? {} : { path: process.env["PATH_OF"] })
     })
-    console.log(`${result.numRuns} sequences, seed ${result.seed}`)
+    const seconds = Math.round(process.cpuUsage(before).user / 1e6)
+    console.log(`${result.numRuns} sequences in ${seconds} s of CPU time, seed ${result.seed}`)
     if (!result.failed) return
     const again = `SEED=${result.seed} PATH_OF=${result.counterexamplePath} npm test -- ${path.basename(import.meta.filename)}`
     const { errorInstance } = result

@@ -57,9 +57,20 @@ export const expected = (model: Model.Model, names: Names): Tables => {
 
 /** What they hold. Reads only what is committed: it is a connection of its own. */
 export const reading = (database: Sqlite.Database): ((names: Names) => Tables) => {
-  const statements = new Map<string, Sqlite.Statement>(
-    Object.entries(selects).map(([table, select]) => [table, database.prepare(select).raw()])
-  )
+  const prepared = (table: keyof Tables) => database.prepare(selects[table]).raw()
+  const statements = {
+    operations: prepared("operations"),
+    logs: prepared("logs"),
+    inbox: prepared("inbox"),
+    decisions: prepared("decisions"),
+    tombstones: prepared("tombstones"),
+    consumers: prepared("consumers"),
+    deliveries: prepared("deliveries"),
+    notices: prepared("notices"),
+    replays: prepared("replays"),
+    effects: prepared("effects"),
+    told: prepared("told")
+  }
   return (names) => {
     const text = (value: unknown) => {
       if (value === null) return "-"
@@ -69,7 +80,7 @@ export const reading = (database: Sqlite.Database): ((names: Names) => Tables) =
     }
     const lines = (table: keyof Tables) =>
       // Every select gives one column for each part of a line.
-      (statements.get(table)?.all() as Array<ReadonlyArray<unknown>>).map((row) => row.map(text).join(""))
+      (statements[table].all() as Array<ReadonlyArray<unknown>>).map((row) => row.map(text).join(""))
     return {
       operations: lines("operations"),
       logs: lines("logs").sort(),

@@ -45,7 +45,7 @@ export const carryOut = async (template: string, filename: string, { batchSize, 
     )
     for (const one of commands) await trial.carryOut(one)
   } catch (error) {
-    throw new Error(`${trial.done.join("\n")}\n${error instanceof Error ? error.message : String(error)}`)
+    throw new Error(`${trial.done.join("\n")}\n${error instanceof Error ? error.message : String(error)}`, { cause: error })
   } finally {
     await trial.close()
     database.close()

@@ -9,6 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
+import * as Logger from "effect/Logger"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import * as Scope from "effect/Scope"
@@ -54,13 +55,13 @@ export class StillClock {
           const millis = Duration.toMillis(duration)
           if (millis >= frozen) {
             this.onFrozen?.()
-            return Effect.never
+            return forever
           }
           // The time limits of handlers, which all end at once here.
-          if (millis >= 5000) return Effect.never
+          if (millis >= 5000) return forever
           if (this.onShort === undefined) return real.sleep(Duration.millis(1))
           this.onShort()
-          return Effect.never
+          return forever
         })
     }
   }
@@ -78,6 +79,9 @@ export interface Running {
 
 /** What a machine does at a statement: it stops, or the disk fails before or after it. */
 export type Fault = "kill" | "before" | "after"
+
+/** Like `Effect.never`, but nothing holds on to who waits: machines that stopped are collected. */
+const forever: Effect.Effect<never> = Effect.async(() => undefined)
 
 const frozen = Duration.toMillis("1 day")
 
@@ -127,7 +131,7 @@ export const run = <A, E extends { readonly _tag: string }>(
 ): Promise<Ended<A>> =>
   new Promise((resolve) => {
     clock.onFrozen = () => resolve({ _tag: "Stopped" })
-    const fiber = Effect.runFork(Effect.either(Effect.withClock(call, clock.clock)))
+    const fiber = Effect.runFork(Effect.provide(Effect.either(Effect.withClock(call, clock.clock)), silent))
     fiber.addObserver((exit) => {
       if (exit._tag === "Failure") resolve({ _tag: "Failed", tag: "Defect", detail: String(exit.cause) })
       else if (exit.value._tag === "Right") resolve({ _tag: "Answered", answer: exit.value.right })
@@ -165,6 +169,9 @@ export const template = async (filename: string, clock: StillClock): Promise<voi
 }
 
 // internal
+
+/** That a disk fails is what the test does. */
+const silent = Logger.remove(Logger.defaultLogger)
 
 const connection = (filename: string) => SqlFaults.layer.pipe(Layer.provide(SqliteClient.layer({ filename })))
 
