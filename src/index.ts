@@ -94,6 +94,11 @@ export * as Pruning from "./processors/Pruning.ts"
 /** Keeps logs with their topics, and lists those. */
 export * as Topics from "./processors/Topics.ts"
 
+/** CRDT documents: Yjs, Automerge and the like. */
+export * as Documents from "./models/Documents.ts"
+/** Messages that are simply stored. */
+export * as Feed from "./models/Feed.ts"
+
 /** What the stream controller answers besides outcomes. */
 export * as Errors from "./stream/Errors.ts"
 /** What can be asked of the consumers of a controller. */

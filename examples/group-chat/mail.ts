@@ -1,11 +1,9 @@
 /** Mail: a file for each peer with all that it has published; it is read in any order, and some of it twice. */
-import * as FileSystem from "@effect/platform/FileSystem"
 import * as Array from "effect/Array"
 import * as Effect from "effect/Effect"
-import * as Random from "effect/Random"
-import * as Stream from "effect/Stream"
-import { Crypto, Hash, Inspect, Operations, OperationSequence, Topic } from "applecart"
-import { say } from "../parrot-and-horse/story.ts"
+import { Crypto, Hash, Inspect, Operations, Topic } from "applecart"
+import * as Mail from "../common/mail.ts"
+import { say } from "../common/story.ts"
 import { Chat } from "./chat.ts"
 import * as Peer from "./peer.ts"
 
@@ -15,25 +13,9 @@ export type Names = Map<Hash.Hash, string>
 /** Writes all that a peer has published, and still has, into a file; gives the file's name. */
 export const write = (peer: Peer.Peer, title: string) =>
   Effect.gen(function* () {
-    const files = yield* FileSystem.FileSystem
     const logId = Topic.logId(yield* Crypto.Crypto, yield* Peer.room)
-    const file = `${peer.directory}/${title}.operations`
-    const own = Operations.stream({ author: peer.author, logId })
-    yield* own.pipe(Stream.map(OperationSequence.encode), Stream.run(files.sink(file)))
-    return file
+    return yield* Mail.write(`${peer.directory}/${title}.operations`, { author: peer.author, logId })
   }).pipe(Peer.run(peer))
-
-/** All operations of these files, every third one twice, shuffled: for each peer differently, in each run alike. */
-const shuffled = (seed: string, paths: ReadonlyArray<string>) =>
-  Effect.gen(function* () {
-    const files = yield* FileSystem.FileSystem
-    const read = yield* Stream.fromIterable(paths).pipe(
-      Stream.flatMap((path) => files.stream(path).pipe(OperationSequence.decode())),
-      Stream.runCollect
-    )
-    const all = Array.fromIterable(read)
-    return Array.fromIterable(yield* Random.shuffle([...all, ...all.filter((_, i) => i % 3 === 0)]))
-  }).pipe(Effect.withRandom(Random.make(seed)))
 
 const names = (called: Names, ids: ReadonlyArray<Hash.Hash>) =>
   ids.map((id) => called.get(id) ?? Hash.short(id)).join(" and ")
@@ -45,7 +27,7 @@ const names = (called: Names, ids: ReadonlyArray<Hash.Hash>) =>
 export const read = (peer: Peer.Peer, called: Names, paths: ReadonlyArray<string>) =>
   Effect.gen(function* () {
     const controller = yield* Chat
-    const mail = yield* shuffled(`${peer.name} reads ${paths.length}`, paths)
+    const mail = yield* Mail.shuffled(`${peer.name} reads ${paths.length}`, paths)
     // What waited when this peer was stopped is queued since it was started; it is decided again first.
     yield* controller.drain
     const waiting = new Set((yield* Inspect.waiting()).map(({ id }) => id))

@@ -17,7 +17,8 @@ import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { Crypto, type Hash } from "applecart"
-import { chapter, check, say, wrong } from "../parrot-and-horse/story.ts"
+import { chapter, check, say, wrong } from "../common/story.ts"
+import * as Tables from "../common/tables.ts"
 import { Chat } from "./chat.ts"
 import * as Checks from "./checks.ts"
 import * as Clock from "./clock.ts"
@@ -85,7 +86,7 @@ const two = (cast: Cast, { confession, found, question }: Monday) =>
     yield* publish(cast, "09:01", "Parrot's snapshot", Peer.prune(parrot, [question]))
     yield* publish(cast, "09:05", "Parrot's reproach", Peer.say(parrot, "You ate it? From now on I count.", found))
     yield* publish(cast, "09:06", "Horse's thanks", Peer.say(horse, "Cat, thank you for the hay.", confession))
-    const held = yield* Peer.run(horse)(Checks.values(secret))
+    const held = yield* Peer.run(horse)(Tables.holding(secret))
     yield* check("tables of Horse with what Cat said", held.join(", "), "applecart_operations, messages")
     const mail = yield* writeAll("tuesday", parrot, horse, cat)
     for (const peer of [parrot, horse, cat]) yield* Mail.read(peer, called, mail)

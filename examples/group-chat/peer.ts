@@ -1,29 +1,13 @@
 /** A peer: a key, a database, and what it says. */
-import * as FileSystem from "@effect/platform/FileSystem"
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import { Crypto, SigningKey, Topic, type Hash, type VerifyingKey } from "applecart"
+import { Crypto, Topic, type Hash } from "applecart"
+import type { Peer } from "../common/peer.ts"
 import { Chat } from "./chat.ts"
 import * as Transcript from "./transcript.ts"
 
-export interface Peer {
-  readonly name: string
-  readonly directory: string
-  readonly key: SigningKey.SigningKey
-  readonly author: VerifyingKey.VerifyingKey
-}
-
-/** Somebody new. The key is made of the name, so that the story is the same every time; yours comes from `KeyFile.generate`. */
-export const make = (parent: string, name: string) =>
-  Effect.gen(function* () {
-    const files = yield* FileSystem.FileSystem
-    const crypto = yield* Crypto.Crypto
-    const directory = `${parent}/${name}`
-    yield* files.makeDirectory(directory)
-    const key = yield* SigningKey.fromHex(crypto.hash(new TextEncoder().encode(name)))
-    return { name, directory, key, author: crypto.verifyingKey(key) } satisfies Peer
-  })
+export { make, type Peer } from "../common/peer.ts"
 
 /** Starts the peer, does something, and stops it; so all that is left is what stands in its database. */
 export const run = ({ directory }: Peer) =>

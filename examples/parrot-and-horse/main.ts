@@ -6,7 +6,6 @@
  * - apples.ts   the application: a message, a rule, a table
  * - peer.ts     a peer: a key, a database, mail
  * - horse.ts    Horse as a process of its own, to be killed
- * - story.ts    prints and checks
  */
 import { FileSystem } from "@effect/platform"
 import { NodeContext, NodeRuntime } from "@effect/platform-node"
@@ -15,7 +14,7 @@ import { Effect, Layer, Schema } from "effect"
 import { fork } from "node:child_process"
 import { AppleController, baskets, Weather } from "./apples.ts"
 import * as Peer from "./peer.ts"
-import { chapter, check, say, wrong } from "./story.ts"
+import { chapter, check, say, wrong } from "../common/story.ts"
 
 interface Cast {
   readonly parrot: Peer.Peer

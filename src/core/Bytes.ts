@@ -2,23 +2,33 @@
  * Bytes as people and maps need them: hex, comparison, concatenation. The same in Node and in the browser.
  */
 
-const digits = "0123456789abcdef"
-const pairs: ReadonlyArray<string> = Array.from(
-  { length: 256 },
-  (_, byte) => digits.charAt(byte >> 4) + digits.charAt(byte & 15)
-)
+/** The digits as ASCII. */
+const digits = new TextEncoder().encode("0123456789abcdef")
 
 const values = new Uint8Array(128).fill(255)
-for (let value = 0; value < 16; value++) {
-  values[digits.charCodeAt(value)] = value
-  values[digits.toUpperCase().charCodeAt(value)] = value
+for (const [value, code] of digits.entries()) {
+  values[code] = value
+  values[String.fromCharCode(code).toUpperCase().charCodeAt(0)] = value
 }
+
+/** As many bytes as are written at once: adding characters up would leave a rope of strings for each hash. */
+const most = 64
+const scratch = new Uint8Array(most * 2)
+const ascii = new TextDecoder()
 
 /** Lower-case hex, two characters a byte. */
 export const toHex = (bytes: Uint8Array): string => {
-  let hex = ""
-  for (let at = 0; at < bytes.length; at++) hex += pairs[bytes[at] ?? 0]
-  return hex
+  if (bytes.length > most) {
+    let hex = ""
+    for (let at = 0; at < bytes.length; at += most) hex += toHex(bytes.subarray(at, at + most))
+    return hex
+  }
+  for (let at = 0; at < bytes.length; at++) {
+    const byte = bytes[at] ?? 0
+    scratch[at * 2] = digits[byte >> 4] ?? 0
+    scratch[at * 2 + 1] = digits[byte & 15] ?? 0
+  }
+  return ascii.decode(scratch.subarray(0, bytes.length * 2))
 }
 
 /** Whether `text` is hex: an even number of hex digits, in either case. The empty text is. */

@@ -50,6 +50,13 @@ export const make = <X extends Extensions.Fields>(
   operation: Operation.Operation,
   extensions: X,
   origin: Origin
+): Event<X> => build(operation, extensions, origin, false)
+
+const build = <X extends Extensions.Fields>(
+  operation: Operation.Operation,
+  extensions: X,
+  origin: Origin,
+  replay: boolean
 ): Event<X> => ({
   id: operation.id,
   author: operation.header.verifyingKey,
@@ -61,7 +68,7 @@ export const make = <X extends Extensions.Fields>(
   source: origin.source,
   receivedAt: origin.receivedAt,
   decidedAt: origin.receivedAt,
-  replay: false
+  replay
 })
 
 /** The event of an operation that was accepted at a time and is handed over again; `replay`: not for the first time. */
@@ -70,11 +77,7 @@ export const again = <X extends Extensions.Fields>(
   extensions: X,
   { acceptedAt, topic }: { readonly acceptedAt: number; readonly topic: Topic | undefined },
   replay: boolean
-): Event<X> => ({
-  ...make(operation, extensions, { topic, source: undefined, receivedAt: acceptedAt }),
-  decidedAt: acceptedAt,
-  replay
-})
+): Event<X> => build(operation, extensions, { topic, source: undefined, receivedAt: acceptedAt }, replay)
 
 /** The same event without its body: it was deleted, and is not there for anybody. */
 export const withoutBody = <E extends Event>(event: E): E => ({

@@ -186,7 +186,11 @@ const step = <In, Adds, E, R>(processor: Processor.Processor<In, Adds, E, R>): S
     })
   return {
     ...session,
-    recall: (event) => ({ ...event, ...session.recall(event) }),
+    recall: (event) => {
+      const adds = session.recall(event)
+      // A processor without a recall adds nothing: `Adds` is `{}` then.
+      return adds === undefined ? (event as In & Adds) : { ...event, ...adds }
+    },
     decide: (event) =>
       Effect.catchAllCause(
         Effect.suspend(() => decide(event)),

@@ -108,8 +108,8 @@ export interface Session<in In, out Adds, out E, out R> {
   readonly forget: (removal: Removal) => Effect.Effect<void, SqlError, Transaction | SqlClient | R>
   /** Loads what {@link recall} needs for these events. */
   readonly preloadRecall: (events: ReadonlyArray<Event>) => Effect.Effect<void, SqlError, SqlClient | R>
-  /** What an event carries that was accepted before and is handed over again. */
-  readonly recall: (event: In) => Adds
+  /** What an event carries that was accepted before and is handed over again. `undefined`: nothing is added. */
+  readonly recall: (event: In) => Adds | undefined
 }
 
 /** A decision as the pipeline sees it: the state stays inside the session, a failure is a value. */
@@ -252,8 +252,7 @@ export const stateless = <In extends Event = Event, Adds extends object = {}, E 
 // A function declaration, since it is used while modules load.
 function build<Key extends string | number, S, In extends Event, Adds extends object, E, Loads, Writes>(
   options: Options<Key, S, In, Adds, E, Loads, Writes>,
-  // Without a recall `Adds` is `{}`, which an empty object is.
-  recall: Recall<Key, S, In, Adds> = { adds: () => ({}) as Adds }
+  recall: Recall<Key, S, In, Adds> | undefined
 ): Processor<In, Adds, E, Exclude<Loads, SqlClient> | Exclude<Writes, SqlClient | Transaction>> {
   const wide = widen(options)
   return {

@@ -144,6 +144,14 @@ const updatePaused = statement(
 export const pause = (name: string, paused: boolean): Effect.Effect<boolean, SqlError, Transaction> =>
   Effect.map(updatePaused(paused ? 1 : 0, name), (rows) => rows.length > 0)
 
+const removeOne = statement(
+  `DELETE FROM applecart_consumers WHERE name = ? AND role IN ('reader', 'puller') RETURNING consumer`
+)
+
+/** Forgets a reader or puller, with all that was kept for it; whether there was such a one. */
+export const remove = (name: string): Effect.Effect<boolean, SqlError, Transaction> =>
+  Effect.map(removeOne(name), (rows) => rows.length > 0)
+
 const updateEmptied = statement(`UPDATE applecart_consumers SET state = 'building', position = 0 WHERE consumer = ?`)
 const deleteNotices = statement(`DELETE FROM applecart_notices WHERE consumer = ?`)
 const deleteDeliveries = statement(`DELETE FROM applecart_deliveries WHERE consumer = ?`)

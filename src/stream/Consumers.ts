@@ -60,6 +60,12 @@ export interface Consumers {
   /** Hands nothing to a consumer until it is resumed, also after a restart. The others go on. */
   readonly pause: (name: string) => Effect.Effect<void, UnknownConsumer | Failure>
   readonly resume: (name: string) => Effect.Effect<void, UnknownConsumer | Failure>
+  /**
+   * Forgets a consumer or puller that nobody needs any more, with its position and all that was kept for it; until then it is noted
+   * what it is to be told. Its own tables stay. One that is still among the controller's consumers is begun anew when that is
+   * opened again.
+   */
+  readonly remove: (name: string) => Effect.Effect<void, UnknownConsumer | Failure>
   /** What a consumer has rejected, oldest first: `limit` (default 20) after a position. */
   readonly parked: (
     name: string,

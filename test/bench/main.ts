@@ -4,6 +4,7 @@
  * - nothing: at the most six minutes; writes `bench.json` into the current directory
  * - `--quick`: less than one; its numbers say that it works, not how fast
  * - `--waiting`: what waiting and waking cost as the backlog grows; with `--quick` up to 5,000 operations instead of 100,000
+ * - `--rebuild`: handing all that was accepted to a consumer, up to 1,000,000 operations; killed on the way; with `--quick` 20,000
  * - `--profile [memory|normal|full] [batched|single]`: where the time of `ingest` goes
  *
  * It compiles first and measures what it compiled. The package is compiled code, and what tsx makes of the sources is
@@ -41,7 +42,7 @@ fs.writeFileSync(path.join(build, "package.json"), JSON.stringify({ type: "modul
 compile("src")
 compile("test/bench")
 compile("test/support")
-const asked = ["profile", "waiting"].find((name) => process.argv.includes(`--${name}`)) ?? "run"
+const asked = ["profile", "waiting", "rebuild"].find((name) => process.argv.includes(`--${name}`)) ?? "run"
 const program = path.join(build, "test/bench", `${asked}.js`)
 const result = spawnSync(process.execPath, ["--expose-gc", program, ...process.argv.slice(2)], { stdio: "inherit" })
 process.exitCode = result.status ?? 1

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
-import type * as SqlClient from "@effect/sql/SqlClient"
+import * as SqlClient from "@effect/sql/SqlClient"
 import * as TestClock from "effect/TestClock"
 import * as Schedule from "effect/Schedule"
 import * as Cbor from "../../src/core/Cbor.ts"
@@ -131,6 +131,25 @@ describe("a consumer", () => {
       assert.strictEqual(yield* noted("one"), "1 2")
       const unknown = yield* Effect.flip(controller.consumers.pause("two"))
       assert.deepInclude(unknown, { _tag: "UnknownConsumer", name: "two" })
+    })
+  )
+
+  test(
+    "that is removed leaves nothing behind but its own tables",
+    Effect.gen(function* () {
+      const controller = yield* open([reader("one", 1, (n) => n === 2)])
+      yield* publish(controller, 1, 2, 3)
+      yield* controller.drain
+      yield* controller.publish({ key, topic: yield* topic, prune: true })
+      yield* controller.consumers.remove("one")
+      const sql = yield* SqlClient.SqlClient
+      for (const table of ["deliveries", "notices", "replays"]) {
+        assert.deepStrictEqual(yield* sql`SELECT * FROM ${sql(`applecart_${table}`)}`, [])
+      }
+      yield* publish(controller, 4)
+      yield* controller.drain
+      assert.strictEqual(yield* noted("one"), "1 3")
+      assert.deepInclude(yield* Effect.flip(controller.consumers.remove("app")), { _tag: "UnknownConsumer" })
     })
   )
 

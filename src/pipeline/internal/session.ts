@@ -10,7 +10,7 @@ import type { Decision, Options, Recall, Session, State, Verdict } from "../Proc
 /** Begins a batch. */
 export const open = <Key extends string | number, S, In extends Event, Adds extends object, E, R>(
   options: Options<Key, S, In, Adds, E, SqlClient | R, SqlClient | Transaction | R>,
-  recall: Recall<Key, S, In, Adds>
+  recall: Recall<Key, S, In, Adds> | undefined
 ): Session<In, Adds, E, R> => {
   /** The state of every key that was asked for: as it was loaded, then as the accepted operations left it. */
   const known = new Map<Key, S | undefined>()
@@ -95,7 +95,7 @@ export const open = <Key extends string | number, S, In extends Event, Adds exte
       for (const [key, value] of changed) known.set(key, value)
     },
     forget: (removal) => forget?.(removal) ?? Effect.void,
-    preloadRecall: (events) => (recall.keys === undefined ? Effect.void : load(events.flatMap(recall.keys))),
-    recall: (event) => recall.adds(state, event)
+    preloadRecall: (events) => (recall?.keys === undefined ? Effect.void : load(events.flatMap(recall.keys))),
+    recall: (event) => recall?.adds(state, event)
   }
 }

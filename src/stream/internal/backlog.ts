@@ -27,6 +27,9 @@ export interface Backlog<R> {
   readonly nextDue: Effect.Effect<number | undefined, SqlError, SqlClient>
 }
 
+/** So many batches are handed over at once: handing over costs a fraction of what deciding does. */
+const pages = 3
+
 export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>
 ): Backlog<R> => {
@@ -46,7 +49,7 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
     task: Handover.Task<Progress, E2, R>
   ): Effect.Effect<boolean, SqlError | E2, SqlClient | R> =>
     Effect.gen(function* () {
-      const moved = yield* Handover.step(task, setup.batchSize, mood(name))
+      const moved = yield* Handover.step(task, setup.batchSize * pages, mood(name))
       yield* Effect.forEach(moved, setup.progress, { discard: true })
       if (moved.length > 0) yield* turn
       return moved.length > 0

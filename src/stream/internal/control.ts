@@ -65,6 +65,7 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
     progress,
     pause: (name) => guarded("pause", paused(name, true)),
     resume: (name) => guarded("resume", paused(name, false)),
+    remove: (name) => guarded("remove", must(run(Store.remove(name)), name, "reader", "puller")),
     parked: (name, { after = 0, limit = 20 } = {}) =>
       provide(
         Effect.flatMap(named(name), ({ consumer }) =>
