@@ -33,6 +33,7 @@ const kinds = {
   again: 4,
   retry: 2,
   rebuild: 2,
+  remove: 1,
   cancel: 1,
   pull: 4,
   ack: 3,
@@ -100,25 +101,12 @@ export const plan = (command: Command, choice: Choice): Planned | undefined => {
     case "receive":
     case "process": {
       const ops = chosen(command, choice)
-      const raws = ops.map(({ raw }) => raw)
-      const call = kind === "receive" ? Calls.receive : Calls.process
-      return {
-        text: `${kind} ${ops.map((op) => op.name).join(" ")}`,
-        model: (m, p) => call(m, p, ops),
-        real: ({ controller }) =>
-          kind === "receive"
-            ? Effect.as(controller.receiveAll(raws), "received")
-            : Effect.map(controller.processAll(raws), (answers) =>
-                answers
-                  .flatMap((it, index) => (it._tag === "Accepted" ? [`${ops[index]?.name} ${it.position}`] : []))
-                  .join(", ")
-              )
-      }
+      return take(kind, ops)
     }
     case "publish":
       return publish(command, choice)
     case "drain":
-      return { text: "drain", model: Calls.drain, real: ({ controller }) => Effect.map(controller.drain, counts) }
+      return drain
     case "replay": {
       const which = [{}, { author: "A" }, { topic: "x" }, { author: "B", topic: "y" }] as const
       const said: { readonly author?: "A" | "B"; readonly topic?: "x" | "y" } = which[a % 4] ?? {}
@@ -182,12 +170,18 @@ export const plan = (command: Command, choice: Choice): Planned | undefined => {
         model: (m, p) => Calls.rebuild(m, p, name),
         real: ({ controller }) => Effect.as(controller.consumers.rebuild(name), "done")
       }
-    case "cancel": {
-      const number = a % (model.replays.length + 1)
+    case "remove":
       return {
-        text: `cancel replay ${number + 1}`,
+        text: `remove ${name}`,
+        model: (m, p) => Calls.remove(m, p, name),
+        real: ({ controller }) => Effect.as(controller.consumers.remove(name), "done")
+      }
+    case "cancel": {
+      const number = model.replays.at(-1 - (a % 3))?.number ?? 1
+      return {
+        text: `cancel replay ${number}`,
         model: (m, p) => Calls.cancel(m, p, number),
-        real: ({ controller }) => Effect.map(controller.consumers.cancel(number + 1), String)
+        real: ({ controller }) => Effect.map(controller.consumers.cancel(number), String)
       }
     }
     case "pull":
@@ -199,6 +193,33 @@ export const plan = (command: Command, choice: Choice): Planned | undefined => {
     default:
       return undefined
   }
+}
+
+/** Operations are received, or processed at once. */
+export const take = (kind: "receive" | "process", ops: ReadonlyArray<Op>): Planned => {
+  const raws = ops.map(({ raw }) => raw)
+  const call = kind === "receive" ? Calls.receive : Calls.process
+  return {
+    text: `${kind} ${ops.map((op) => op.name).join(" ")}`,
+    model: (m, p) => call(m, p, ops),
+    real: ({ controller }) =>
+      kind === "receive"
+        ? Effect.as(controller.receiveAll(raws), "received")
+        : Effect.map(controller.processAll(raws), (answers) =>
+            answers
+              .flatMap((it, index) => (it._tag === "Accepted" ? [`${ops[index]?.name} ${it.position}`] : []))
+              .join(", ")
+          )
+  }
+}
+
+const counts = ({ rejected, waiting }: { readonly rejected: number; readonly waiting: number }) =>
+  `${waiting} wait, ${rejected} rejected`
+
+export const drain: Planned = {
+  text: "drain",
+  model: Calls.drain,
+  real: ({ controller }) => Effect.map(controller.drain, counts)
 }
 
 // internal
@@ -214,9 +235,6 @@ const keyOf = (author: Op["author"] | undefined): VerifyingKey | undefined =>
 const topicOf = (topic: Op["topic"] | undefined) => (topic === undefined ? undefined : topics[topic])
 // The model has ids as plain text.
 const hash = (id: string) => id as Hash
-
-const counts = ({ rejected, waiting }: { readonly rejected: number; readonly waiting: number }) =>
-  `${waiting} wait, ${rejected} rejected`
 
 /** Some of the pool: as it was written, backwards, or what is not here yet; sometimes one of them twice. */
 const chosen = ({ a, b, c }: Command, { model, pool }: Choice): ReadonlyArray<Op> => {

@@ -58,6 +58,7 @@ export interface Consumer {
 
 /** A replay that was asked for. */
 export interface Replay {
+  readonly number: number
   readonly consumer: string
   readonly meant: Meant
   position: number
@@ -95,7 +96,11 @@ export interface Model {
   /** Operations whose successors are to be decided again, the newest last. */
   wakes: Array<Op>
   readonly consumers: Map<string, Consumer>
-  readonly replays: Array<Replay>
+  /** Those that were removed: what their handlers have left stays. */
+  readonly removed: Map<string, Consumer>
+  replays: Array<Replay>
+  /** How many replays were asked for. */
+  replayed: number
 }
 
 /** What a program is made of: it may be an older one than the database knows. */
@@ -128,7 +133,9 @@ export const make = (now: number): Model => ({
   tombstones: new Map(),
   wakes: [],
   consumers: new Map([["app", consumer("app", "application", 1, "live")]]),
-  replays: []
+  removed: new Map(),
+  replays: [],
+  replayed: 0
 })
 
 export const consumer = (
@@ -160,19 +167,17 @@ export const copy = (model: Model): Model => ({
   decisions: new Map(model.decisions),
   tombstones: new Map(model.tombstones),
   wakes: [...model.wakes],
-  consumers: new Map(
-    Array.from(model.consumers, ([name, one]) => [
-      name,
-      {
-        ...one,
-        deliveries: new Map(Array.from(one.deliveries, ([position, delivery]) => [position, { ...delivery }])),
-        notices: [...one.notices],
-        effects: [...one.effects],
-        told: [...one.told]
-      }
-    ])
-  ),
+  consumers: new Map(Array.from(model.consumers, ([name, one]) => [name, copyOf(one)])),
+  removed: new Map(model.removed),
   replays: model.replays.map((replay) => ({ ...replay }))
+})
+
+const copyOf = (one: Consumer): Consumer => ({
+  ...one,
+  deliveries: new Map(Array.from(one.deliveries, ([position, delivery]) => [position, { ...delivery }])),
+  notices: [...one.notices],
+  effects: [...one.effects],
+  told: [...one.told]
 })
 
 export const app = (model: Model): Consumer => {

@@ -13,7 +13,7 @@ export function* open(m: M, p: P): Model.Call {
     const found = m.consumers.get(name)
     if (found === undefined) {
       const state = m.last === 0 ? "live" : "building"
-      changes.push(() => m.consumers.set(name, Model.consumer(name, "reader", version, state)))
+      changes.push(() => add(m, Model.consumer(name, "reader", version, state)))
     } else if (found.version > version) throw new Model.Refusal("Superseded")
     else if (found.version < version) changes.push(() => Object.assign(found, { version, state: "reset" }))
   }
@@ -108,6 +108,16 @@ export function* pause(m: M, _p: P, name: string, paused: boolean): Model.Call {
   return "done"
 }
 
+export function* remove(m: M, _p: P, name: string): Model.Call {
+  const one = named(m, name)
+  if (one.role === "application") throw new Model.Refusal("UnknownConsumer")
+  m.consumers.delete(name)
+  m.replays = m.replays.filter(({ consumer }) => consumer !== name)
+  m.removed.set(name, one)
+  yield
+  return "done"
+}
+
 export function* retry(m: M, _p: P, name: string, position: number | undefined): Model.Call {
   let count = 0
   for (const [at, delivery] of named(m, name).deliveries) {
@@ -130,6 +140,7 @@ export function* rebuild(m: M, p: P, name: string): Model.Call {
 export function* again(m: M, p: P, name: string, meant: Model.Meant): Model.Call {
   const one = named(m, name)
   const job: Model.Replay = {
+    number: ++m.replayed,
     consumer: name,
     meant,
     position: Math.max(0, (meant.from ?? 1) - 1),
@@ -145,7 +156,7 @@ export function* again(m: M, p: P, name: string, meant: Model.Meant): Model.Call
 }
 
 export function* cancel(m: M, _p: P, number: number): Model.Call {
-  const job = m.replays[number]
+  const job = m.replays.find((it) => it.number === number)
   const running = job?.state === "running"
   if (job !== undefined && running) job.state = "cancelled"
   yield
@@ -160,10 +171,9 @@ export function* pull(
   options: { inFlight: number; lease: number }
 ) {
   const known = m.consumers.get(name)
-  const one = known ?? Model.consumer(name, "puller", 1, "live", from === "now" ? m.last : 0)
-  m.consumers.set(name, one)
+  if (known === undefined) add(m, Model.consumer(name, "puller", 1, "live", from === "now" ? m.last : 0))
   yield
-  const taken = Readers.take(m, p, one, options)
+  const taken = Readers.take(m, p, named(m, name), options)
   yield
   return taken.map(({ text }) => text).join(", ")
 }
@@ -193,6 +203,13 @@ export function* extend(m: M, _p: P, name: string, position: number, attempt: nu
 }
 
 // internal
+
+/** One that was here before has left its tables as they were. */
+const add = (m: M, one: Model.Consumer) => {
+  const before = m.removed.get(one.name)
+  m.consumers.set(one.name, { ...one, effects: before?.effects ?? [], told: before?.told ?? [] })
+  m.removed.delete(one.name)
+}
 
 const named = (m: M, name: string): Model.Consumer => {
   const found = m.consumers.get(name)
@@ -234,7 +251,7 @@ function* live(m: M, p: P): Model.Call<void> {
 
 function* build(m: M, p: P): Model.Call<void> {
   yield* empty(m, p, Model.app(m))
-  while (Readers.follow(m, p, Model.app(m))) yield
+  while (Readers.follow(m, p, Model.app(m), p.batchSize)) yield
 }
 
 function* empty(m: M, p: P, one: Model.Consumer): Model.Call<void> {

@@ -5,19 +5,27 @@ import * as Model from "./ControllerModel.ts"
 export const retryAfter = 1000
 export const retryUntil = 3
 
+/** So many batches are a page of what is handed to readers. */
+export const pages = 3
+
 /** The version of a consumer in a program. */
 export const versionIn = (program: Model.Program, name: string): number | undefined =>
   name === "app" ? program.application : program.readers.get(name)
 
 /** A page of what comes next; whether there was one. It holds so many operations and so many notices at the most. */
-export const follow = (model: Model.Model, program: Model.Program, one: Model.Consumer): boolean => {
+export const follow = (
+  model: Model.Model,
+  program: Model.Program,
+  one: Model.Consumer,
+  size = program.batchSize * pages
+): boolean => {
   if (!isOurs(program, one) || (one.position === model.last && one.state === "live")) return false
   const ahead = model.accepted.filter(({ position }) => position > one.position)
-  const read = end(ahead, program.batchSize, model.last)
+  const read = end(ahead, size, model.last)
   const notices = one.notices
     .filter(({ at }) => at > one.position && at <= read)
     .sort((a, b) => a.at - b.at || a.position - b.position)
-  const until = notices.length >= program.batchSize ? (notices[program.batchSize - 1]?.at ?? read) : read
+  const until = notices.length >= size ? (notices[size - 1]?.at ?? read) : read
   const positions = [...ahead.map(({ position }) => position), ...one.notices.map(({ at }) => at)]
   for (const position of unique(positions)) {
     if (position <= one.position || position > until) continue
@@ -32,7 +40,7 @@ export const follow = (model: Model.Model, program: Model.Program, one: Model.Co
 /** A page of what is parked and due; whether there was one. */
 export const retry = (model: Model.Model, program: Model.Program, one: Model.Consumer): boolean => {
   if (!isOurs(program, one)) return false
-  const due = dueOf(model, one).slice(0, program.batchSize)
+  const due = dueOf(model, one).slice(0, program.batchSize * pages)
   for (const position of unique(due)) {
     const { attempts, replay } = one.deliveries.get(position) ?? { attempts: 0, replay: false }
     handOver(model, one, position, { replay, attempts, again: false })
@@ -48,8 +56,9 @@ export const replay = (model: Model.Model, program: Model.Program, job: Model.Re
   const found = model.accepted.filter(
     (it) => it.position > job.position && it.position <= job.until && isMeant(job, it)
   )
-  const page = found.slice(0, program.batchSize)
-  job.position = end(found, program.batchSize, job.until)
+  const size = one.role === "puller" ? program.batchSize : program.batchSize * pages
+  const page = found.slice(0, size)
+  job.position = end(found, size, job.until)
   for (const accepted of page.filter((it) => wasWritten(job, it))) {
     const { position } = accepted
     const before = one.deliveries.get(position)

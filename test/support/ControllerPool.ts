@@ -104,7 +104,18 @@ function pool(seed: number): ReadonlyArray<Op> {
   const { below } = random(seed)
   const made: Array<Op> = []
   const heads = new Map<string, Op>()
-  const noes = [["app"], ["app@2"], ["one"], ["one"], ["one@2"], ["two"], ["two"], ["one", "two"], ["three"]]
+  const noes = [
+    ["app"],
+    ["app@2"],
+    ["one"],
+    ["one"],
+    ["one@2"],
+    ["two"],
+    ["two"],
+    ["one", "two"],
+    ["one", "three"],
+    ["one", "two", "three"]
+  ]
   const logs = [
     ["A", "x", 8],
     ["B", "x", 6],
@@ -121,7 +132,7 @@ function pool(seed: number): ReadonlyArray<Op> {
     const head = heads.get(`${author}.${topic}`)
     const kind = below(12)
     const n = made.length + 1
-    const no = below(3) === 0 ? (noes[below(noes.length)] ?? []) : []
+    const no = below(5) < 2 ? (noes[below(noes.length)] ?? []) : []
     // Mostly one's own, which alone has an effect.
     const mine = made.filter((op) => op.author === author || below(4) === 0)
     const targets = kind === 1 || kind === 2 ? [mine[below(Math.max(1, mine.length))], mine[below(9)]] : []

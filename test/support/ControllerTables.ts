@@ -15,8 +15,10 @@ export type Names = ReadonlyMap<string, string>
 /** What the tables should hold. */
 export const expected = (model: Model.Model, names: Names): Tables => {
   const name = (id: string) => names.get(id) ?? id
-  const each = <A>(of: (one: Model.Consumer) => Iterable<A>, text: (it: A) => string) =>
-    Array.from(model.consumers.values()).flatMap((one) => Array.from(of(one), (it) => `${one.name} ${text(it)}`))
+  const here = Array.from(model.consumers.values())
+  const ever = [...here, ...model.removed.values()]
+  const each = <A>(of: (one: Model.Consumer) => Iterable<A>, text: (it: A) => string, all = here) =>
+    all.flatMap((one) => Array.from(of(one), (it) => `${one.name} ${text(it)}`))
   return {
     operations: model.accepted.map(({ at, body, op, position }) => `${position} ${op.name} ${body} ${at}`),
     logs: Array.from(
@@ -28,8 +30,7 @@ export const expected = (model: Model.Model, names: Names): Tables => {
     tombstones: Array.from(model.tombstones, ([id, by]) => Array.from(by, (author) => `${name(id)} by ${author}`))
       .flat()
       .sort(),
-    consumers: Array.from(
-      model.consumers.values(),
+    consumers: here.map(
       (it) => `${it.name}@${it.version} ${it.role} ${it.state} at ${it.position}, seen ${it.seen}, paused ${it.paused}`
     ),
     deliveries: each(
@@ -46,11 +47,13 @@ export const expected = (model: Model.Model, names: Names): Tables => {
     ),
     effects: each(
       ({ effects }) => effects,
-      (it) => `${it.position}: ${it.n}${it.replay ? "*" : ""}`
+      (it) => `${it.position}: ${it.n}${it.replay ? "*" : ""}`,
+      ever
     ).sort(byConsumer),
     told: each(
       ({ told }) => told,
-      (it) => `${it.position} ${it.how}${mark(it)}`
+      (it) => `${it.position} ${it.how}${mark(it)}`,
+      ever
     ).sort()
   }
 }

@@ -4,7 +4,7 @@ import Sqlite from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import * as fs from "node:fs"
-import { command, plan, type Command, type Planned } from "./ControllerCommands.ts"
+import { command, drain, plan, take, type Command, type Planned } from "./ControllerCommands.ts"
 import * as Model from "./ControllerModel.ts"
 import * as Calls from "./ControllerModelCalls.ts"
 import { epoch, type Op, pools } from "./ControllerPool.ts"
@@ -15,6 +15,8 @@ import * as World from "./ControllerWorld.ts"
 export interface Sequence {
   readonly pool: number
   readonly batchSize: number
+  /** How many operations are there from the beginning. */
+  readonly prelude: number
   readonly commands: ReadonlyArray<Command>
 }
 
@@ -22,11 +24,16 @@ export const sequence = (most: number): FastCheck.Arbitrary<Sequence> =>
   FastCheck.record({
     pool: FastCheck.nat({ max: pools.length - 1 }),
     batchSize: FastCheck.constantFrom(1, 2, 7),
+    prelude: FastCheck.nat({ max: 24 }),
     commands: FastCheck.array(command, { minLength: 1, maxLength: most, size: "max" })
   })
 
 /** Carries a sequence out on a copy of a database. Fails with what was done, line by line, and what is different. */
-export const carryOut = async (template: string, filename: string, { batchSize, commands, pool }: Sequence) => {
+export const carryOut = async (
+  template: string,
+  filename: string,
+  { batchSize, commands, pool, prelude }: Sequence
+) => {
   fs.copyFileSync(template, filename)
   const database = new Sqlite(filename, { readonly: true })
   const trial = new Trial(filename, Tables.reading(database), pools[pool] ?? [], batchSize)
@@ -43,9 +50,12 @@ export const carryOut = async (template: string, filename: string, { batchSize, 
       },
       undefined
     )
+    await trial.begin(prelude)
     for (const one of commands) await trial.carryOut(one)
   } catch (error) {
-    throw new Error(`${trial.done.join("\n")}\n${error instanceof Error ? error.message : String(error)}`, { cause: error })
+    throw new Error(`${trial.done.join("\n")}\n${error instanceof Error ? error.message : String(error)}`, {
+      cause: error
+    })
   } finally {
     await trial.close()
     database.close()
@@ -82,6 +92,15 @@ class Trial {
 
   async close() {
     for (const one of this.running) await one?.close()
+  }
+
+  /** The first so many operations of the pool, handed to everybody. */
+  async begin(count: number): Promise<void> {
+    const [running] = this.running
+    if (running === undefined || count === 0) return
+    for (const planned of [take("process", this.pool.slice(0, count)), drain]) {
+      await this.call(0, running, planned, undefined)
+    }
   }
 
   async carryOut(command: Command): Promise<void> {
