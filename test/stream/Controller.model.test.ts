@@ -5,28 +5,22 @@
  * `npm test` tries a fixed number in CI, the same in every run, and others elsewhere. `TRUST=full` tries many more. `SEED` and
  * `PATH_OF` repeat a failure; they are printed with it.
  */
-import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { afterAll, assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
-import * as fs from "node:fs"
 import * as path from "node:path"
 import { epoch } from "../support/ControllerPool.ts"
 import { carryOut, sequence } from "../support/ControllerTrial.ts"
 import * as World from "../support/ControllerWorld.ts"
 
-const directory = World.directory()
-const template = path.join(directory, "template.db")
-beforeAll(() => World.template(template, new World.StillClock(epoch)))
-afterAll(() => fs.rmSync(directory, { recursive: true, force: true }))
+const database = await World.make(new World.StillClock(epoch))
+afterAll(database.close)
 
 const numRuns = Number(process.env["RUNS"] ?? (process.env["TRUST"] === "full" ? 50_000 : 2000))
 
 describe("a controller", () => {
   it("does what the model does", { timeout: 3_600_000 }, async () => {
-    let nr = 0
     const before = process.cpuUsage()
-    const property = FastCheck.asyncProperty(sequence(16), async (one) => {
-      await carryOut(template, path.join(directory, `${nr++}.db`), one)
-    })
+    const property = FastCheck.asyncProperty(sequence(16), async (one) => void (await carryOut(database, one)))
     const result = await FastCheck.check(property, {
       numRuns,
       ...(process.env["CI"] === undefined ? {} : { seed: 20_261_124 }),

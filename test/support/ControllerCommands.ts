@@ -59,9 +59,9 @@ export const command: FastCheck.Arbitrary<Command> = FastCheck.record({
     )
   ),
   who: FastCheck.constantFrom(0, 0, 0, 1),
-  a: FastCheck.nat({ max: 59 }),
-  b: FastCheck.nat({ max: 59 }),
-  c: FastCheck.nat({ max: 59 }),
+  a: FastCheck.nat({ max: 9999 }),
+  b: FastCheck.nat({ max: 9999 }),
+  c: FastCheck.nat({ max: 9999 }),
   fault: FastCheck.option(
     FastCheck.record({
       what: FastCheck.constantFrom<Fault>("kill", "before", "after"),
@@ -93,7 +93,11 @@ export const plan = (command: Command, choice: Choice): Planned | undefined => {
   const { a, b, c, kind } = command
   const { model, pool, running } = choice
   const recorded = Array.from(model.consumers.keys())
-  const name = [...recorded, "nobody"][a % (recorded.length + 1)] ?? "nobody"
+  // Mostly one that has parked something, where it is about that.
+  const parking = recorded.filter((it) => model.consumers.get(it)?.deliveries.size !== 0)
+  const some =
+    (kind === "again" || kind === "retry") && parking.length > 0 && b % 3 > 0 ? parking : [...recorded, "nobody"]
+  const name = some[a % some.length] ?? "nobody"
   const inInbox = model.inbox[a % Math.max(1, model.inbox.length)]?.op
   const one = c % 5 === 0 ? pool[a % pool.length] : inInbox
   const hand = running.hands[a % Math.max(1, running.hands.length)]
@@ -278,13 +282,16 @@ const publish = ({ a, b, c }: Command, { model, pool, published }: Choice): Plan
 }
 
 /** Any mix of what can be said of a replay. */
-const meaning = ({ b, c }: Command, { clock, model }: Choice): Model.Meant => ({
-  ...(b % 2 === 0 ? {} : { from: 1 + (c % (model.last + 2)) }),
-  ...(b % 3 === 0 ? { to: c % (model.last + 2) } : {}),
+const meaning = ({ a, b, c }: Command, { clock, model }: Choice): Model.Meant =>
+  a % 3 === 0 ? {} : mixed(b, c, clock.now, model.last)
+
+const mixed = (b: number, c: number, now: number, last: number): Model.Meant => ({
+  ...(b % 2 === 0 ? {} : { from: 1 + (c % (last + 2)) }),
+  ...(b % 3 === 0 ? { to: c % (last + 2) } : {}),
   ...(c % 5 === 0 ? { author: "A" as const } : {}),
   ...(c % 5 === 1 ? { topic: "y" as const } : {}),
-  ...(c % 7 === 0 ? { acceptedFrom: clock.now - 1000 } : {}),
-  ...(c % 7 === 1 ? { acceptedUntil: clock.now } : {}),
+  ...(c % 7 === 0 ? { acceptedFrom: now - 1000 } : {}),
+  ...(c % 7 === 1 ? { acceptedUntil: now } : {}),
   ...(c % 8 === 2 ? { writtenFrom: epoch - 3000 } : {}),
   ...(c % 8 > 4 && b % 5 === 0 ? { writtenUntil: epoch + 4000 } : {})
 })

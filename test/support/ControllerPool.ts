@@ -135,7 +135,8 @@ function pool(seed: number): ReadonlyArray<Op> {
     const no = below(5) < 2 ? (noes[below(noes.length)] ?? []) : []
     // Mostly one's own, which alone has an effect.
     const mine = made.filter((op) => op.author === author || below(4) === 0)
-    const targets = kind === 1 || kind === 2 ? [mine[below(Math.max(1, mine.length))], mine[below(9)]] : []
+    const refused = mine.filter(({ message }) => (message?.no.length ?? 0) > 0)
+    const targets = [1, 2, 4].includes(kind) ? [mine[below(Math.max(1, mine.length))], refused[below(4)]] : []
     const op = sign(author, topic, head, {
       prune: kind === 0,
       // Ids of operations, which the model has as plain text.

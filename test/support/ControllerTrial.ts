@@ -1,9 +1,7 @@
 /** One sequence of commands, carried out by the model and by controllers on a database file, and compared after each. */
 import { assert } from "@effect/vitest"
-import Sqlite from "better-sqlite3"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
-import * as fs from "node:fs"
 import { command, drain, plan, take, type Command, type Planned } from "./ControllerCommands.ts"
 import * as Model from "./ControllerModel.ts"
 import * as Calls from "./ControllerModelCalls.ts"
@@ -28,28 +26,16 @@ export const sequence = (most: number): FastCheck.Arbitrary<Sequence> =>
     commands: FastCheck.array(command, { minLength: 1, maxLength: most, size: "max" })
   })
 
-/** Carries a sequence out on a copy of a database. Fails with what was done, line by line, and what is different. */
-export const carryOut = async (
-  template: string,
-  filename: string,
-  { batchSize, commands, pool, prelude }: Sequence
-) => {
-  fs.copyFileSync(template, filename)
-  const database = new Sqlite(filename, { readonly: true })
-  const trial = new Trial(filename, Tables.reading(database), pools[pool] ?? [], batchSize)
+/** Carries a sequence out on a database that is emptied first. Fails with what was done, line by line, and what is different. */
+export const carryOut = async (database: World.Database, { batchSize, commands, pool, prelude }: Sequence) => {
+  database.empty()
+  const trial = new Trial(database, pools[pool] ?? [], batchSize)
+  const readers = new Map([
+    ["one", 1],
+    ["two", 1]
+  ])
   try {
-    await trial.open(
-      0,
-      {
-        batchSize,
-        application: 1,
-        readers: new Map([
-          ["one", 1],
-          ["two", 1]
-        ])
-      },
-      undefined
-    )
+    await trial.open(0, { batchSize, application: 1, readers }, undefined)
     await trial.begin(prelude)
     for (const one of commands) await trial.carryOut(one)
   } catch (error) {
@@ -58,8 +44,6 @@ export const carryOut = async (
     })
   } finally {
     await trial.close()
-    database.close()
-    for (const end of ["", "-wal", "-shm"]) fs.rmSync(filename + end, { force: true })
   }
   return trial
 }
@@ -67,8 +51,7 @@ export const carryOut = async (
 class Trial {
   /** What was done, for people. */
   readonly done: Array<string> = []
-  private readonly filename: string
-  private readonly read: (names: Tables.Names) => Tables.Tables
+  private readonly database: World.Database
   private readonly batchSize: number
   private readonly clock = new World.StillClock(epoch)
   private readonly switches = { luck: false }
@@ -77,14 +60,8 @@ class Trial {
   private readonly running: Array<World.Running | undefined> = [undefined, undefined]
   private model = Model.make(epoch)
 
-  constructor(
-    filename: string,
-    read: (names: Tables.Names) => Tables.Tables,
-    pool: ReadonlyArray<Op>,
-    batchSize: number
-  ) {
-    this.filename = filename
-    this.read = read
+  constructor(database: World.Database, pool: ReadonlyArray<Op>, batchSize: number) {
+    this.database = database
     this.batchSize = batchSize
     this.pool = [...pool]
     this.names = new Map(pool.map(({ id, name }) => [id, name]))
@@ -138,7 +115,7 @@ class Trial {
     this.done.push(`${who}: open ${versions.join(" ")} by ${program.batchSize}${saidOf(fault)}`)
     const points = this.predict((model) => Calls.open(model, program))
     const plan = fault === undefined ? undefined : World.arm(fault.at, fault.what)
-    const ended = await World.open(this.filename, program, this.switches, this.clock, plan)
+    const ended = await World.open(this.database.filename, program, this.switches, this.clock, plan)
     const hit = this.compare(points, ended._tag === "Answered" ? { ...ended, answer: "opened" } : ended, fault)
     if (ended._tag === "Answered") {
       await Effect.runPromise(ended.answer.faults.disarm)
@@ -186,7 +163,7 @@ class Trial {
   ): boolean {
     const isFault =
       fault !== undefined && (ended._tag === "Stopped" || (ended._tag === "Failed" && ended.tag === "SqlError"))
-    const found = this.read(this.names)
+    const found = this.database.read(this.names)
     if (isFault) {
       const same = states.findLast((state) => isEqual(Tables.expected(state, this.names), found))
       this.done.push(
