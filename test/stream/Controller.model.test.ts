@@ -20,7 +20,7 @@ const numRuns = Number(process.env["RUNS"] ?? (process.env["TRUST"] === "full" ?
 describe("a controller", () => {
   it("does what the model does", { timeout: 3_600_000 }, async () => {
     const before = process.cpuUsage()
-    const property = FastCheck.asyncProperty(sequence(16), async (one) => void (await carryOut(database, one)))
+    const property = FastCheck.asyncProperty(sequence(12), async (one) => void (await carryOut(database, one)))
     const result = await FastCheck.check(property, {
       numRuns,
       ...(process.env["CI"] === undefined ? {} : { seed: 20_261_124 }),

@@ -22,7 +22,7 @@ export const sequence = (most: number): FastCheck.Arbitrary<Sequence> =>
   FastCheck.record({
     pool: FastCheck.nat({ max: pools.length - 1 }),
     batchSize: FastCheck.constantFrom(1, 2, 7),
-    prelude: FastCheck.nat({ max: 24 }),
+    prelude: FastCheck.nat({ max: 16 }),
     commands: FastCheck.array(command, { minLength: 1, maxLength: most, size: "max" })
   })
 
