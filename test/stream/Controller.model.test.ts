@@ -19,16 +19,26 @@ const numRuns = Number(process.env["RUNS"] ?? (process.env["TRUST"] === "full" ?
 
 describe("a controller", () => {
   it("does what the model does", { timeout: 3_600_000 }, async () => {
+    let [calls, crashes, together] = [0, 0, 0]
     const before = process.cpuUsage()
-    const property = FastCheck.asyncProperty(sequence(12), async (one) => void (await carryOut(database, one)))
+    const property = FastCheck.asyncProperty(sequence(12), async (one) => {
+      const { done } = await carryOut(database, one)
+      for (const line of done) {
+        calls += /^[01]: /.test(line) ? 1 : 0
+        crashes += line.startsWith("   stopped") || line.startsWith("   failed") ? 1 : 0
+        together += line.includes(", while 1: ") ? 1 : 0
+      }
+    })
     const result = await FastCheck.check(property, {
       numRuns,
+      endOnFailure: process.env["NOSHRINK"] !== undefined,
       ...(process.env["CI"] === undefined ? {} : { seed: 20_261_124 }),
       ...(process.env["SEED"] === undefined ? {} : { seed: Number(process.env["SEED"]) }),
       ...(process.env["PATH_OF"] === undefined ? {} : { path: process.env["PATH_OF"] })
     })
     const seconds = Math.round(process.cpuUsage(before).user / 1e6)
-    console.log(`${result.numRuns} sequences in ${seconds} s of CPU time, seed ${result.seed}`)
+    const counts = `${calls} calls, ${crashes} of them with a fault, ${together} of two programs at once`
+    console.log(`${result.numRuns} sequences (${counts}) in ${seconds} s of CPU time, seed ${result.seed}`)
     if (!result.failed) return
     const again = `SEED=${result.seed} PATH_OF=${result.counterexamplePath} npm test -- ${path.basename(import.meta.filename)}`
     const { errorInstance } = result

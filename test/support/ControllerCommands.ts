@@ -27,6 +27,7 @@ const kinds = {
   skip: 2,
   discard: 1,
   open: 4,
+  together: 3,
   luck: 2,
   wait: 2,
   pause: 2,
@@ -74,6 +75,8 @@ export const command: FastCheck.Arbitrary<Command> = FastCheck.record({
 /** A command that fits the state it meets. */
 export interface Planned {
   readonly text: string
+  /** The operations that it brings. */
+  readonly brings?: ReadonlyArray<Op>
   readonly model: (model: Model.Model, program: Model.Program) => Model.Call
   readonly real: (running: Running) => Effect.Effect<string, { readonly _tag: string }>
 }
@@ -205,6 +208,7 @@ export const take = (kind: "receive" | "process", ops: ReadonlyArray<Op>): Plann
   const call = kind === "receive" ? Calls.receive : Calls.process
   return {
     text: `${kind} ${ops.map((op) => op.name).join(" ")}`,
+    brings: ops,
     model: (m, p) => call(m, p, ops),
     real: ({ controller }) =>
       kind === "receive"
@@ -258,7 +262,7 @@ const publish = ({ a, b, c }: Command, { model, pool, published }: Choice): Plan
   const targets = c % 6 === 1 ? [model.accepted[a % Math.max(1, model.last)]?.op ?? pool[a % pool.length]] : []
   const deletes = targets.flatMap((op) => (op === undefined ? [] : [hash(op.id)]))
   const message = c % 6 === 2 ? undefined : { n: 200 + a, no }
-  const make = (m: Model.Model) => (): Op => {
+  const make = (m: Model.Model): Op => {
     const head = m.heads.get(`M.${topic}`)
     // An operation that prunes repeats what its author has deleted elsewhere: whoever comes later never sees the tombstones.
     const own = (id: string) => m.accepted.some(({ op }) => op.id === id && op.log === `M.${topic}`)
@@ -267,12 +271,13 @@ const publish = ({ a, b, c }: Command, { model, pool, published }: Choice): Plan
       .map(([id]) => hash(id))
       .sort()
     const all = prune ? Array.from(new Set([...deletes, ...repeated])) : deletes
-    return published(sign("M", topic, head, { prune, deletes: all, message, written: m.now }, true))
+    return sign("M", topic, head, { prune, deletes: all, message, written: m.now }, true)
   }
   const marks = `${prune ? " prune" : ""}${deletes.length > 0 ? ` deletes ${targets.map((op) => op?.name).join()}` : ""}`
   return {
     text: `publish in ${topic} ${JSON.stringify(message)}${marks}`,
-    model: (m, p) => Calls.publish(m, p, make(m)),
+    brings: [make(model)],
+    model: (m, p) => Calls.publish(m, p, () => published(make(m))),
     real: ({ controller }) =>
       Effect.map(
         controller.publish({ key: signingKey(authors.M), topic: topics[topic], message, prune, deletes }),

@@ -45,11 +45,7 @@ export const expected = (model: Model.Model, names: Names): Tables => {
     replays: model.replays.map(
       (it) => `${it.consumer} at ${it.position} of ${it.until}, ${it.handled} and ${it.parked}, ${it.state}`
     ),
-    effects: each(
-      ({ effects }) => effects,
-      (it) => `${it.position}: ${it.n}${it.replay ? "*" : ""}`,
-      ever
-    ).sort(byConsumer),
+    effects: each(({ effects }) => effects, line, ever).sort(byConsumer),
     told: each(
       ({ told }) => told,
       (it) => `${it.position} ${it.how}${mark(it)}`,
@@ -57,6 +53,9 @@ export const expected = (model: Model.Model, names: Names): Tables => {
     ).sort()
   }
 }
+
+/** What a handler has left, as a line. */
+export const effect = (one: Model.Consumer, it: Model.Consumer["effects"][number]): string => `${one.name} ${line(it)}`
 
 /** What they hold. Reads only what is committed: it is a connection of its own. */
 export const reading = (database: Sqlite.Database): ((names: Names) => Tables) => {
@@ -101,6 +100,8 @@ export const reading = (database: Sqlite.Database): ((names: Names) => Tables) =
 }
 
 // internal
+
+const line = (it: Model.Consumer["effects"][number]) => `${it.position}: ${it.n}${it.replay ? "*" : ""}`
 
 /** Stable: what a consumer has noted stays in its order. */
 const byConsumer = (a: string, b: string) => {

@@ -92,19 +92,73 @@ class Trial {
       this.done.push(`wait until ${this.clock.now - epoch} ms`)
       return
     }
+    if (kind === "together") return this.together(command)
     if (kind === "open") return this.open(command.who, this.program(command), command.fault)
     const who = this.running[command.who] === undefined ? 0 : command.who
     if (this.running[who] === undefined) await this.open(who, this.program({ ...command, a: 0 }), undefined)
     const running = this.running[who]
     if (running === undefined) return
+    const planned = plan(command, this.choice(running))
+    if (planned !== undefined) await this.call(who, running, planned, command.fault)
+  }
+
+  private choice(running: World.Running) {
     const published = (op: Op) => {
       if (!this.names.has(op.id)) this.pool.push(op)
       this.names.set(op.id, op.name)
       return op
     }
-    const planned = plan(command, { model: this.model, pool: this.pool, running, clock: this.clock, published })
-    if (planned === undefined) return
-    await this.call(who, running, planned, command.fault)
+    return { model: this.model, pool: this.pool, running, clock: this.clock, published }
+  }
+
+  /**
+   * A call of one program while the other one drains, and then both drain. Only where it makes no difference who is quicker:
+   * where nothing is removed, and only one of them brings something new.
+   */
+  private async together(command: Command): Promise<void> {
+    const [one, other] = this.running
+    if (one === undefined || other === undefined || !this.isCurrent(one) || !this.isCurrent(other)) return
+    const kind = (["drain", "process", "publish", "receive", "again", "drain"] as const)[command.c % 6] ?? "drain"
+    const planned = plan({ ...command, kind }, this.choice(one))
+    const removes = ({ deletes, prune }: Op) => prune || deletes.length > 0
+    if (planned === undefined || [...this.model.inbox.map(({ op }) => op), ...(planned.brings ?? [])].some(removes))
+      return
+    const queued = this.model.wakes.length > 0 || this.model.inbox.some(({ status }) => status === "queued")
+    if (planned.brings !== undefined && queued) return
+    this.done.push(`0: ${planned.text}, while 1: drain; then both drain`)
+    const [{ program }, { program: second }] = [one, other]
+    const { states } = this.predict(function* (model) {
+      try {
+        yield* planned.model(model, program)
+      } catch (error) {
+        if (!(error instanceof Model.Refusal)) throw error
+      }
+      yield* Calls.drain(model, program)
+      return yield* Calls.drain(model, second)
+    })
+    await Promise.all([World.run(planned.real(one), this.clock), World.run(other.controller.drain, this.clock)])
+    for (const running of [one, other]) {
+      const ended = await World.run(running.controller.drain, this.clock)
+      assert.strictEqual(ended._tag, "Answered", JSON.stringify(ended))
+    }
+    const model = states.at(-1) ?? this.model
+    const expected = Tables.expected(model, this.names)
+    const found = this.database.read(this.names)
+    // Whether something new or something from before came first is a matter of who was quicker.
+    const effects = [...found.effects].sort()
+    if (!isEqual({ ...expected, effects: [...expected.effects].sort() }, { ...found, effects })) differ(expected, found)
+    for (const it of [...model.consumers.values(), ...model.removed.values()]) {
+      it.effects.sort(
+        (a, b) => found.effects.indexOf(Tables.effect(it, a)) - found.effects.indexOf(Tables.effect(it, b))
+      )
+    }
+    this.model = model
+  }
+
+  /** Whether nobody has opened the database with something newer. */
+  private isCurrent({ program }: World.Running): boolean {
+    const versions = [["app", program.application] as const, ...program.readers]
+    return versions.every(([name, version]) => (this.model.consumers.get(name)?.version ?? version) === version)
   }
 
   /** Opens a program, or opens it once more as another one. */

@@ -131,9 +131,14 @@ export const run = <A, E extends { readonly _tag: string }>(
   clock: StillClock
 ): Promise<Ended<A>> =>
   new Promise((resolve) => {
-    clock.onFrozen = () => resolve({ _tag: "Stopped" })
+    clock.onFrozen = () => {
+      clearTimeout(late)
+      resolve({ _tag: "Stopped" })
+    }
+    const late = setTimeout(() => resolve({ _tag: "Failed", tag: "Hangs", detail: "no end after a minute" }), 60_000)
     const fiber = Effect.runFork(Effect.provide(Effect.either(Effect.withClock(call, clock.clock)), silent))
     fiber.addObserver((exit) => {
+      clearTimeout(late)
       if (exit._tag === "Failure") resolve({ _tag: "Failed", tag: "Defect", detail: String(exit.cause) })
       else if (exit.value._tag === "Right") resolve({ _tag: "Answered", answer: exit.value.right })
       else resolve({ _tag: "Failed", tag: exit.value.left._tag, detail: String(exit.value.left) })
