@@ -94,7 +94,7 @@ class Trial {
     }
     if (kind === "together") return this.together(command)
     if (kind === "open") return this.open(command.who, this.program(command), command.fault)
-    const who = this.running[command.who] === undefined ? 0 : command.who
+    const { who } = command
     if (this.running[who] === undefined) await this.open(who, this.program({ ...command, a: 0 }), undefined)
     const running = this.running[who]
     if (running === undefined) return
@@ -116,8 +116,13 @@ class Trial {
    * where nothing is removed, and only one of them brings something new.
    */
   private async together(command: Command): Promise<void> {
+    for (const who of [0, 1]) {
+      const running = this.running[who]
+      const current = running !== undefined && this.isCurrent(running)
+      if (!current) await this.open(who, this.program({ ...nothing, c: command.b, who }), undefined)
+    }
     const [one, other] = this.running
-    if (one === undefined || other === undefined || !this.isCurrent(one) || !this.isCurrent(other)) return
+    if (one === undefined || other === undefined) return
     const kind = (["drain", "process", "publish", "receive", "again", "drain"] as const)[command.c % 6] ?? "drain"
     const planned = plan({ ...command, kind }, this.choice(one))
     const removes = ({ deletes, prune }: Op) => prune || deletes.length > 0
