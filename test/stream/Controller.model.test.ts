@@ -8,12 +8,10 @@
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import * as FastCheck from "effect/FastCheck"
 import * as path from "node:path"
-import { epoch } from "../support/ControllerPool.ts"
-import { carryOut, sequence } from "../support/ControllerTrial.ts"
-import * as World from "../support/ControllerWorld.ts"
+import * as Sequences from "../support/ControllerSequences.ts"
 
-const database = await World.make(new World.StillClock(epoch))
-afterAll(database.close)
+const place = await Sequences.place()
+afterAll(place.close)
 
 const numRuns = Number(process.env["RUNS"] ?? (process.env["TRUST"] === "full" ? 50_000 : 2000))
 
@@ -21,9 +19,8 @@ describe("a controller", () => {
   it("does what the model does", { timeout: 3_600_000 }, async () => {
     let [calls, crashes, together] = [0, 0, 0]
     const before = process.cpuUsage()
-    const property = FastCheck.asyncProperty(sequence(12), async (one) => {
-      const { done } = await carryOut(database, one)
-      for (const line of done) {
+    const property = FastCheck.asyncProperty(Sequences.sequence(12), async (one) => {
+      for (const line of await place.carryOut(one)) {
         calls += /^[01]: /.test(line) ? 1 : 0
         crashes += line.startsWith("   stopped") || line.startsWith("   failed") ? 1 : 0
         together += line.includes(", while 1: ") ? 1 : 0

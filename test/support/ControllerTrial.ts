@@ -1,54 +1,15 @@
-/** One sequence of commands, carried out by the model and by controllers on a database file, and compared after each. */
+/** Commands, carried out by the model and by controllers on a database file, and compared after each. */
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import * as FastCheck from "effect/FastCheck"
-import { command, drain, plan, take, type Command, type Planned } from "./ControllerCommands.ts"
+import { drain, plan, take, type Command, type Planned } from "./ControllerCommands.ts"
 import * as Model from "./ControllerModel.ts"
 import * as Calls from "./ControllerModelCalls.ts"
-import { epoch, type Op, pools } from "./ControllerPool.ts"
+import { epoch, type Op } from "./ControllerPool.ts"
 import * as Tables from "./ControllerTables.ts"
 import * as World from "./ControllerWorld.ts"
 
-/** A sequence as it is generated. */
-export interface Sequence {
-  readonly pool: number
-  readonly batchSize: number
-  /** How many operations are there from the beginning. */
-  readonly prelude: number
-  readonly commands: ReadonlyArray<Command>
-}
-
-export const sequence = (most: number): FastCheck.Arbitrary<Sequence> =>
-  FastCheck.record({
-    pool: FastCheck.nat({ max: pools.length - 1 }),
-    batchSize: FastCheck.constantFrom(1, 2, 7),
-    prelude: FastCheck.nat({ max: 16 }),
-    commands: FastCheck.array(command, { minLength: 1, maxLength: most, size: "max" })
-  })
-
-/** Carries a sequence out on a database that is emptied first. Fails with what was done, line by line, and what is different. */
-export const carryOut = async (database: World.Database, { batchSize, commands, pool, prelude }: Sequence) => {
-  database.empty()
-  const trial = new Trial(database, pools[pool] ?? [], batchSize)
-  const readers = new Map([
-    ["one", 1],
-    ["two", 1]
-  ])
-  try {
-    await trial.open(0, { batchSize, application: 1, readers }, undefined)
-    await trial.begin(prelude)
-    for (const one of commands) await trial.carryOut(one)
-  } catch (error) {
-    throw new Error(`${trial.done.join("\n")}\n${error instanceof Error ? error.message : String(error)}`, {
-      cause: error
-    })
-  } finally {
-    await trial.close()
-  }
-  return trial
-}
-
-class Trial {
+/** A model and a database that go through the same, call by call. */
+export class Trial {
   /** What was done, for people. */
   readonly done: Array<string> = []
   private readonly database: World.Database
@@ -58,26 +19,27 @@ class Trial {
   private readonly names: Map<string, string>
   private readonly pool: Array<Op>
   private readonly running: Array<World.Running | undefined> = [undefined, undefined]
-  private model = Model.make(epoch)
+  private model: Model.Model
 
-  constructor(database: World.Database, pool: ReadonlyArray<Op>, batchSize: number) {
+  constructor(database: World.Database, pool: ReadonlyArray<Op>, batchSize: number, model = Model.make(epoch)) {
     this.database = database
     this.batchSize = batchSize
     this.pool = [...pool]
     this.names = new Map(pool.map(({ id, name }) => [id, name]))
+    this.model = model
   }
 
   async close() {
     for (const one of this.running) await one?.close()
   }
 
-  /** The first so many operations of the pool, handed to everybody. */
-  async begin(count: number): Promise<void> {
+  /** Opens a program, and hands the first so many operations of the pool to everybody; gives what there is then. */
+  async begin(program: Model.Program, count: number): Promise<Model.Model> {
+    await this.open(0, program, undefined)
     const [running] = this.running
-    if (running === undefined || count === 0) return
-    for (const planned of [take("process", this.pool.slice(0, count)), drain]) {
-      await this.call(0, running, planned, undefined)
-    }
+    const first = count === 0 ? [] : [take("process", this.pool.slice(0, count)), drain]
+    for (const planned of first) if (running !== undefined) await this.call(0, running, planned, undefined)
+    return this.model
   }
 
   async carryOut(command: Command): Promise<void> {

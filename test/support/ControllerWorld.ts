@@ -158,54 +158,31 @@ export const atOnce = <A, E>(self: Effect.Effect<A, E>, clock: StillClock): Effe
     return given
   })
 
-/** A database file, and a connection of the test's own. */
+/** A database file, and a connection that reads what is committed. */
 export interface Database {
   readonly filename: string
   readonly read: (names: Tables.Names) => Tables.Tables
-  /** Makes it as new as an application's that was opened once. */
-  readonly empty: () => void
   readonly close: () => void
 }
 
-/** A database in memory where there is such a directory: what is tested is what is committed, not the disk. */
-export const make = async (clock: StillClock): Promise<Database> => {
-  const parent = fs.existsSync("/dev/shm") ? "/dev/shm" : os.tmpdir()
-  const directory = fs.mkdtempSync(path.join(parent, "applecart-model-"))
-  const filename = path.join(directory, "model.db")
+export const connect = (filename: string): Database => {
+  const database = new Sqlite(filename)
+  return { filename, read: Tables.reading(database), close: () => void database.close() }
+}
+
+/** A directory in memory where there is one: what is tested is what is committed, not the disk. */
+export const directory = (): string =>
+  fs.mkdtempSync(path.join(fs.existsSync("/dev/shm") ? "/dev/shm" : os.tmpdir(), "applecart-model-"))
+
+/** Makes a database as it is when an application was opened on it once, with the tables of its handlers. */
+export const create = async (filename: string, clock: StillClock): Promise<void> => {
   const opened = await open(filename, { batchSize: 1, application: 1, readers: new Map() }, { luck: false }, clock)
   if (opened._tag !== "Answered") throw new Error(`the database cannot be opened: ${JSON.stringify(opened)}`)
   await opened.answer.close()
   const database = new Sqlite(filename)
-  database.pragma("synchronous = OFF")
   database.exec("CREATE TABLE effects (consumer TEXT, position INTEGER, n INTEGER, replay INTEGER)")
   database.exec("CREATE TABLE told (consumer TEXT, position INTEGER, how TEXT, missed INTEGER)")
-  const tables = database
-    .prepare<
-      [],
-      string
-    >(`SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' AND name NOT LIKE '%migrations'`)
-    .pluck()
-    .all()
-  const everything = [
-    ...["sqlite_sequence", ...tables].map((table) => `DELETE FROM ${table}`),
-    `INSERT INTO applecart_consumers (name, role, version, state, position, seen) VALUES ('app', 'application', 1, 'live', 0, 0)`
-  ].map((statement) => database.prepare(statement))
-  const empty = database.transaction(() => {
-    for (const statement of everything) statement.run()
-  })
-  return {
-    filename,
-    read: Tables.reading(database),
-    empty: () => {
-      // What refers to what is of no interest where everything goes.
-      database.pragma("foreign_keys = OFF")
-      empty()
-    },
-    close: () => {
-      database.close()
-      fs.rmSync(directory, { recursive: true, force: true })
-    }
-  }
+  database.close()
 }
 
 // internal
