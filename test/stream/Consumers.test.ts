@@ -282,6 +282,26 @@ describe("a new version", () => {
 
 describe("a replay", () => {
   test(
+    "tells what is gone of what is parked, and nothing twice",
+    Effect.gen(function* () {
+      const luck = { all: false }
+      const controller = yield* open([reader("one", 1, (n) => n !== 1 && !luck.all)])
+      const about = { key, topic: yield* topic }
+      const [first, second] = yield* publish(controller, 1, 2)
+      yield* controller.drain
+      yield* controller.publish({ ...about, message: { n: 3 }, deletes: [(first ?? assert.fail()).id] })
+      yield* controller.publish({ ...about, deletes: [(second ?? assert.fail()).id] })
+      yield* controller.drain
+      assert.strictEqual(yield* noted("one"), "1", "the tombstone is parked, and with it what it deletes")
+      luck.all = true
+      for (let times = 0; times < 2; times++) yield* controller.consumers.replay({ consumer: "one", from: 2 })
+      assert.deepStrictEqual(yield* controller.consumers.parked("one"), [])
+      assert.strictEqual(yield* noted("one"), "3* 3*")
+      assert.deepStrictEqual(yield* gone("one"), ["2 deleted?", "1 deleted"])
+    })
+  )
+
+  test(
     "hands over again what is meant and moves nobody's position",
     Effect.gen(function* () {
       const controller = yield* open([reader("one"), reader("other")])

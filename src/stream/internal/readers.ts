@@ -120,16 +120,19 @@ export const replay = <X extends Extensions.Fields, Out extends Event.Event, A, 
       const job = yield* Replays.find(number)
       if (consumer === undefined || job === undefined || job.state !== "running") return undefined
       const { rows, end } = yield* Replays.page(setup.codec, job, limit)
-      const units = yield* unitsOf(setup, { ...reader, forget: () => Effect.void }, consumer.consumer, {
-        rows,
-        told: new Set(),
-        isReplay: always
-      })
+      const attempts = yield* Deliveries.attempts(
+        consumer.consumer,
+        rows.map(({ position }) => position)
+      )
+      // What it has handled it was told of then; what is parked it was told nothing of.
+      const told = new Set(attempts.keys())
+      const found = { rows, told, isReplay: always, tells: (at: number) => told.has(at) }
+      const units = yield* unitsOf(setup, reader, consumer.consumer, found)
       const leave = (refused: ReadonlyArray<Handover.Refused>) =>
         Effect.gen(function* () {
-          const positions = units.map(({ position }) => position)
-          const attempts = yield* Deliveries.attempts(consumer.consumer, positions)
-          yield* Deliveries.settle(consumer.consumer, without(positions, refused))
+          const settled = without(Array.from(told), refused)
+          yield* Notices.settle(consumer.consumer, settled)
+          yield* Deliveries.settle(consumer.consumer, settled)
           yield* park(reader, consumer.consumer, refused, { isReplay: always, attempts: (at) => attempts.get(at) })
           const handled = units.length - refused.length
           yield* Replays.advance(number, { position: end, handled, parked: refused.length })
@@ -177,6 +180,8 @@ interface Found {
   /** The positions at which there is something to tell. */
   readonly told: ReadonlySet<number>
   readonly isReplay: (position: number) => boolean
+  /** Whether it is told there that the operation itself is gone. Default: yes. */
+  readonly tells?: (position: number) => boolean
 }
 
 /** Everything that is to be handed over, by position. */
@@ -184,21 +189,23 @@ const unitsOf = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   { codec, pipeline }: Setup<X, Out, A, E, R>,
   reader: Reader<Out, R>,
   consumer: number,
-  { isReplay, rows, told }: Found
+  { isReplay, rows, tells = always, told }: Found
 ): Effect.Effect<ReadonlyArray<Handover.Unit<R | SqlClient>>, SqlError, SqlClient | R> =>
   Effect.gen(function* () {
     const events = Recall.read(codec, rows, isReplay)
     const skipped = yield* Recall.skipped(events)
     const session = pipeline.open()
     yield* session.preloadRecall(Recall.good(events))
+    const silent = { ...reader, forget: () => Effect.void }
     const units = new Map<number, Effect.Effect<unknown, unknown, R | SqlClient>>()
     for (const [index, { position }] of rows.entries()) {
       const event = events[index]
       if (event === undefined) continue
+      const to = tells(position) ? reader : silent
       const handle =
         event._tag === "Left"
           ? Effect.fail(event.left)
-          : handOne(reader, session.recall, event.right, position, skipped.has(event.right.id))
+          : handOne(to, session.recall, event.right, position, skipped.has(event.right.id))
       units.set(position, handle)
     }
     for (const at of told) {
