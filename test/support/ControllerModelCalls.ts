@@ -1,5 +1,7 @@
 /** The calls of the model: the same as the controller's, each a generator that yields after each transaction. */
 import * as Model from "./ControllerModel.ts"
+import * as Log from "./ControllerModelLog.ts"
+import { add, named } from "./ControllerModelPulls.ts"
 import * as Readers from "./ControllerModelReaders.ts"
 import type { Op } from "./ControllerPool.ts"
 
@@ -28,8 +30,8 @@ export function* open(m: M, p: P): Model.Call {
 
 export function* receive(m: M, _p: P, ops: ReadonlyArray<Op>): Model.Call {
   for (const op of ops) {
-    if (Model.isHere(m, op) || Model.isGone(m, op) || m.inbox.some((one) => one.op.id === op.id)) continue
-    const body = op.message !== undefined && !Model.isDeleted(m, op)
+    if (Log.isHere(m, op) || Log.isGone(m, op) || m.inbox.some((one) => one.op.id === op.id)) continue
+    const body = op.message !== undefined && !Log.isDeleted(m, op)
     m.inbox.push({ op, status: "queued", attempts: 0, body })
   }
   yield
@@ -43,7 +45,7 @@ export function* process(m: M, p: P, ops: ReadonlyArray<Op>): Model.Call {
     yield* live(m, p)
     const batch = Array.from(new Set(ops.slice(at, at + p.batchSize)))
     const accepted = new Map<string, number>()
-    for (const op of batch.filter((it) => isCandidate(m, it))) Model.decideAll(m, p.application, op, accepted)
+    for (const op of batch.filter((it) => isCandidate(m, it))) Log.decideAll(m, p.application, op, accepted)
     answers.push(...batch.flatMap(({ id, name }) => (accepted.has(id) ? [`${name} ${accepted.get(id)}`] : [])))
     yield
   }
@@ -55,8 +57,8 @@ export function* publish(m: M, p: P, make: () => Op): Model.Call {
   yield* live(m, p)
   const op = make()
   if (op.message !== undefined && Model.saysNo(m, op, "app", p.application)) throw new Model.Refusal("Unlucky")
-  const position = Model.decide(m, p.application, op)
-  Model.wakeLater(m, op)
+  const position = Log.decide(m, p.application, op)
+  Log.wakeLater(m, op)
   yield
   return `${position} ${op.id}`
 }
@@ -83,19 +85,19 @@ export function* skip(m: M, p: P, op: Op): Model.Call {
   const entry = m.inbox.find((one) => one.op.id === op.id)
   if (entry === undefined) throw new Model.Refusal("NotInInbox")
   // Skipped, it prunes nothing, so it needs what comes before it like any other.
-  if (Model.place(m, op, false) !== "next") throw new Model.Refusal("CannotSkip")
-  const position = Model.append(m, op, false, false)
-  Model.decided(m, op.id, "skipped")
-  Model.leave(m, op)
-  Model.wakeLater(m, op)
+  if (Log.place(m, op, false) !== "next") throw new Model.Refusal("CannotSkip")
+  const position = Log.append(m, op, false, false)
+  Log.decided(m, op.id, "skipped")
+  Log.leave(m, op)
+  Log.wakeLater(m, op)
   yield
   return `${position}`
 }
 
 export function* discard(m: M, _p: P, op: Op): Model.Call {
   if (!m.inbox.some((one) => one.op.id === op.id)) throw new Model.Refusal("NotInInbox")
-  Model.leave(m, op)
-  Model.decided(m, op.id, "discarded")
+  Log.leave(m, op)
+  Log.decided(m, op.id, "discarded")
   yield
   return "discarded"
 }
@@ -163,65 +165,7 @@ export function* cancel(m: M, _p: P, number: number): Model.Call {
   return `${running}`
 }
 
-export function* pull(
-  m: M,
-  p: P,
-  name: string,
-  from: "beginning" | "now",
-  options: { inFlight: number; lease: number }
-) {
-  const known = m.consumers.get(name)
-  if (known === undefined) add(m, Model.consumer(name, "puller", 1, "live", from === "now" ? m.last : 0))
-  yield
-  const taken = Readers.take(m, p, named(m, name), options)
-  yield
-  return taken.map(({ text }) => text).join(", ")
-}
-
-export function* ack(m: M, _p: P, name: string, position: number, attempt: number): Model.Call {
-  const one = named(m, name)
-  held(one, position, attempt)
-  one.deliveries.delete(position)
-  one.notices = one.notices.filter(({ at }) => at !== position)
-  yield
-  return "done"
-}
-
-export function* nack(m: M, _p: P, name: string, position: number, attempt: number, after?: number): Model.Call {
-  Object.assign(held(named(m, name), position, attempt), {
-    parked: true,
-    due: after === undefined ? undefined : m.now + after
-  })
-  yield
-  return "done"
-}
-
-export function* extend(m: M, _p: P, name: string, position: number, attempt: number, lease: number): Model.Call {
-  held(named(m, name), position, attempt).due = m.now + lease
-  yield
-  return "done"
-}
-
 // internal
-
-/** One that was here before has left its tables as they were. */
-const add = (m: M, one: Model.Consumer) => {
-  const before = m.removed.get(one.name)
-  m.consumers.set(one.name, { ...one, effects: before?.effects ?? [], told: before?.told ?? [] })
-  m.removed.delete(one.name)
-}
-
-const named = (m: M, name: string): Model.Consumer => {
-  const found = m.consumers.get(name)
-  if (found === undefined) throw new Model.Refusal("UnknownConsumer")
-  return found
-}
-
-const held = (one: Model.Consumer, position: number, attempt: number): Model.Delivery => {
-  const delivery = one.deliveries.get(position)
-  if (delivery === undefined || delivery.parked || delivery.attempts !== attempt) throw new Model.Refusal("LeaseLost")
-  return delivery
-}
 
 const counts = (m: M, which: (op: Op) => boolean) => {
   const count = (wanted: string) => m.inbox.filter(({ op, status }) => status === wanted && which(op)).length
@@ -234,7 +178,7 @@ const requeue = (m: M, which: (op: Op) => boolean) => {
 
 /** New here, or queued only. */
 const isCandidate = (m: M, op: Op): boolean => {
-  if (Model.isHere(m, op) || Model.isGone(m, op)) return false
+  if (Log.isHere(m, op) || Log.isGone(m, op)) return false
   const entry = m.inbox.find((one) => one.op.id === op.id)
   return entry === undefined || entry.status === "queued"
 }
@@ -267,11 +211,11 @@ function* empty(m: M, p: P, one: Model.Consumer): Model.Call<void> {
 function* attempt(m: M, p: P): Model.Call<void> {
   yield* live(m, p)
   const woken = m.wakes.pop()
-  if (woken !== undefined) Model.wake(m, p.application, woken, new Map())
+  if (woken !== undefined) Log.wake(m, p.application, woken, new Map())
   else {
     const batch = m.inbox.filter(({ status }) => status === "queued").slice(0, p.batchSize)
     for (const entry of batch) {
-      if (m.inbox.includes(entry)) Model.decideAll(m, p.application, entry.op, new Map())
+      if (m.inbox.includes(entry)) Log.decideAll(m, p.application, entry.op, new Map())
     }
   }
   yield

@@ -63,7 +63,7 @@ export const place = async (): Promise<Place> => {
       const pool = pools[sequence.pool] ?? []
       const trial = new Trial(database, pool, sequence.batchSize, model)
       const first = pool.slice(0, sequence.prelude).map(({ name }) => name)
-      trial.done.push(`0: open ${Array.from(program.readers.keys()).join(" ")} by 7, process ${first.join(" ")}, drain`)
+      trial.done.push(`0: open one two by 7, process ${first.join(" ")}, drain, pull and acknowledge everything`)
       await telling(trial, async () => {
         await trial.open(0, { ...program, batchSize: sequence.batchSize }, undefined)
         for (const one of sequence.commands) await trial.carryOut(one)

@@ -1,9 +1,10 @@
 /** Commands, carried out by the model and by controllers on a database file, and compared after each. */
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import { drain, plan, take, type Command, type Planned } from "./ControllerCommands.ts"
+import { plan, type Command } from "./ControllerCommands.ts"
 import * as Model from "./ControllerModel.ts"
 import * as Calls from "./ControllerModelCalls.ts"
+import { drain, holding, pull, take, type Planned } from "./ControllerPlans.ts"
 import { epoch, type Op } from "./ControllerPool.ts"
 import * as Tables from "./ControllerTables.ts"
 import * as World from "./ControllerWorld.ts"
@@ -38,7 +39,15 @@ export class Trial {
     await this.open(0, program, undefined)
     const [running] = this.running
     const first = count === 0 ? [] : [take("process", this.pool.slice(0, count)), drain]
-    for (const planned of first) if (running !== undefined) await this.call(0, running, planned, undefined)
+    if (running === undefined) return this.model
+    for (const planned of first) await this.call(0, running, planned, undefined)
+    // Somebody who pulls has all of it, too, and is told of what goes later.
+    for (let at = 0; at <= count; at += program.batchSize) {
+      await this.call(0, running, pull({ a: 1, b: 1, c: 8 }, this.choice(running)), undefined)
+      for (const hand of running.hands.splice(0)) {
+        await this.call(0, running, holding({ a: 0, b: 1, c: 0 }, true, hand), undefined)
+      }
+    }
     return this.model
   }
 
@@ -115,9 +124,11 @@ export class Trial {
     const effects = [...found.effects].sort()
     if (!isEqual({ ...expected, effects: [...expected.effects].sort() }, { ...found, effects })) differ(expected, found)
     for (const it of [...model.consumers.values(), ...model.removed.values()]) {
-      it.effects.sort(
-        (a, b) => found.effects.indexOf(Tables.effect(it, a)) - found.effects.indexOf(Tables.effect(it, b))
-      )
+      const left = [...it.effects]
+      it.effects = found.effects.flatMap((line) => {
+        const index = left.findIndex((effect) => Tables.effect(it, effect) === line)
+        return index < 0 ? [] : left.splice(index, 1)
+      })
     }
     this.model = model
   }

@@ -152,10 +152,13 @@ export const atOnce = <A, E>(self: Effect.Effect<A, E>, clock: StillClock): Effe
     const idle = Effect.async<undefined>((resume) => {
       clock.onShort = () => resume(Effect.succeed(undefined))
     })
-    const given = yield* Effect.raceFirst(Fiber.join(fiber), idle)
-    clock.onShort = undefined
-    yield* Fiber.interrupt(fiber)
-    return given
+    const done = Effect.zipRight(
+      Fiber.interrupt(fiber),
+      Effect.sync(() => {
+        clock.onShort = undefined
+      })
+    )
+    return yield* Effect.ensuring(Effect.raceFirst(Fiber.join(fiber), idle), done)
   })
 
 /** A database file, and a connection that reads what is committed. */
