@@ -1,35 +1,18 @@
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
-import type * as Scope from "effect/Scope"
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
 import * as Schedule from "effect/Schedule"
 import * as Cbor from "../../src/core/Cbor.ts"
 import * as Crypto from "../../src/core/Crypto.ts"
-import * as Topic from "../../src/core/Topic.ts"
 import * as Policy from "../../src/pipeline/Policy.ts"
 import * as Peer from "../support/Peer.ts"
-import { application, gone, noted, open, reader } from "../support/Reading.ts"
-
-const test = <A, E>(name: string, self: Effect.Effect<A, E, SqlClient.SqlClient | Crypto.Crypto | Scope.Scope>): void =>
-  it.scoped(name, () => Effect.provide(self, Layer.merge(Peer.database, Crypto.layer)))
-
-const key = Peer.signingKey(1)
-const topic = Effect.map(Crypto.Crypto, (crypto) => Topic.named(crypto, "numbers"))
-
-type Controller = Effect.Effect.Success<ReturnType<typeof open>>
-
-const publish = (controller: Controller, ...numbers: ReadonlyArray<number>) =>
-  Effect.flatMap(topic, (topic) => Effect.forEach(numbers, (n) => controller.publish({ key, topic, message: { n } })))
+import { application, gone, key, noted, open, publish, reader, status, test, topic } from "../support/Reading.ts"
 
 const body = (n: number) => Either.getOrThrow(Cbor.encode({ n }))
-
-const status = (controller: Controller, name: string) =>
-  Effect.map(controller.consumers.status, (all) => all.find((one) => one.name === name))
 
 describe("a consumer", () => {
   test(

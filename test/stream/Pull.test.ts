@@ -1,29 +1,12 @@
-import type * as SqlClient from "@effect/sql/SqlClient"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as TestClock from "effect/TestClock"
-import * as Crypto from "../../src/core/Crypto.ts"
-import * as Topic from "../../src/core/Topic.ts"
 import type * as Pull from "../../src/stream/Pull.ts"
-import * as Peer from "../support/Peer.ts"
-import { open } from "../support/Reading.ts"
-
-const test = <A, E>(name: string, self: Effect.Effect<A, E, SqlClient.SqlClient | Crypto.Crypto | Scope.Scope>): void =>
-  it.scoped(name, () => Effect.provide(self, Layer.merge(Peer.database, Crypto.layer)))
-
-const key = Peer.signingKey(1)
-const topic = Effect.map(Crypto.Crypto, (crypto) => Topic.named(crypto, "numbers"))
-
-type Controller = Effect.Effect.Success<ReturnType<typeof open>>
-
-const publish = (controller: Controller, ...numbers: ReadonlyArray<number>) =>
-  Effect.flatMap(topic, (topic) => Effect.forEach(numbers, (n) => controller.publish({ key, topic, message: { n } })))
+import { key, open, publish, test, topic, type Controller } from "../support/Reading.ts"
 
 /** Takes so many deliveries out, and then stops listening. */
 const take = (controller: Controller, count: number, options: Pull.Options = {}, name = "away") =>

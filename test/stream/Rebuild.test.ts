@@ -11,7 +11,6 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as path from "node:path"
 import * as Crypto from "../../src/core/Crypto.ts"
-import * as Topic from "../../src/core/Topic.ts"
 import type { VerifyingKey } from "../../src/core/VerifyingKey.ts"
 import * as Application from "../../src/pipeline/Application.ts"
 import * as Pipeline from "../../src/pipeline/Pipeline.ts"
@@ -22,26 +21,7 @@ import * as Transaction from "../../src/store/Transaction.ts"
 import * as StreamController from "../../src/stream/StreamController.ts"
 import * as SqlFaults from "../../src/testing/SqlFaults.ts"
 import * as Peer from "../support/Peer.ts"
-import { application, Message, noted, open, reader } from "../support/Reading.ts"
-
-const test = <A, E>(name: string, self: Effect.Effect<A, E, SqlClient.SqlClient | Crypto.Crypto | Scope.Scope>): void =>
-  it.scoped(name, () => Effect.provide(self, Layer.merge(Peer.database, Crypto.layer)))
-
-const key = Peer.signingKey(1)
-const topic = Effect.map(Crypto.Crypto, (crypto) => Topic.named(crypto, "numbers"))
-
-const publish = <E>(
-  controller: {
-    readonly publish: (
-      draft: StreamController.Draft<{ readonly n: number }>
-    ) => Effect.Effect<StreamController.Published, E>
-  },
-  ...numbers: ReadonlyArray<number>
-) =>
-  Effect.flatMap(topic, (topic) => Effect.forEach(numbers, (n) => controller.publish({ key, topic, message: { n } })))
-
-const status = (controller: Effect.Effect.Success<ReturnType<typeof open>>, name: string) =>
-  Effect.map(controller.consumers.status, (all) => all.find((one) => one.name === name))
+import { application, key, Message, noted, open, publish, reader, status, test, topic } from "../support/Reading.ts"
 
 const upsert = Transaction.statement(`INSERT INTO counts VALUES (?, ?) ON CONFLICT DO UPDATE SET n = excluded.n`)
 

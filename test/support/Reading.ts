@@ -1,7 +1,12 @@
 /** What tests of consumers share: an application and readers that note what they were handed, in tables of their own. */
 import * as SqlClient from "@effect/sql/SqlClient"
+import { it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
+import * as Crypto from "../../src/core/Crypto.ts"
+import * as Topic from "../../src/core/Topic.ts"
 import * as Application from "../../src/pipeline/Application.ts"
 import * as Consumer from "../../src/pipeline/Consumer.ts"
 import type * as Event from "../../src/pipeline/Event.ts"
@@ -10,6 +15,7 @@ import * as Deletion from "../../src/processors/Deletion.ts"
 import * as LogIntegrity from "../../src/processors/LogIntegrity.ts"
 import * as Pruning from "../../src/processors/Pruning.ts"
 import * as StreamController from "../../src/stream/StreamController.ts"
+import * as Peer from "./Peer.ts"
 
 export const Message = Schema.Struct({ n: Schema.Int })
 
@@ -102,3 +108,29 @@ export const gone = (name: string) =>
     }>`SELECT position, how, missed FROM ${sql(`${name}_gone`)} ORDER BY rowid`
     return rows.map(({ how, missed, position }) => `${position} ${how}${missed === 1 ? "?" : ""}`)
   })
+
+/** A test on a database of its own. */
+export const test = <A, E>(
+  name: string,
+  self: Effect.Effect<A, E, SqlClient.SqlClient | Crypto.Crypto | Scope.Scope>
+): void => it.scoped(name, () => Effect.provide(self, Layer.merge(Peer.database, Crypto.layer)))
+
+export const key = Peer.signingKey(1)
+export const topic = Effect.map(Crypto.Crypto, (crypto) => Topic.named(crypto, "numbers"))
+
+/** What publishes numbers. */
+interface Publisher<E> {
+  readonly publish: (
+    draft: StreamController.Draft<{ readonly n: number }>
+  ) => Effect.Effect<StreamController.Published, E>
+}
+
+/** Publishes numbers, each in a message of its own. */
+export const publish = <E>(controller: Publisher<E>, ...numbers: ReadonlyArray<number>) =>
+  Effect.flatMap(topic, (topic) => Effect.forEach(numbers, (n) => controller.publish({ key, topic, message: { n } })))
+
+export type Controller = Effect.Effect.Success<ReturnType<typeof open>>
+
+/** How far a consumer is. */
+export const status = (controller: Pick<Controller, "consumers">, name: string) =>
+  Effect.map(controller.consumers.status, (all) => all.find((one) => one.name === name))
