@@ -101,6 +101,11 @@ export class Trial {
       return
     const queued = this.model.wakes.length > 0 || this.model.inbox.some(({ status }) => status === "queued")
     if (planned.brings !== undefined && queued) return
+    // What is parked may be asked for again by a replay and because it is due: the later one finds it parked once more.
+    const replays = kind === "again" || this.model.replays.some(({ state }) => state === "running")
+    const isDue = ({ deliveries }: Model.Consumer) =>
+      Array.from(deliveries.values()).some(({ due }) => due !== undefined && due <= this.model.now)
+    if (replays && Array.from(this.model.consumers.values()).some(isDue)) return
     this.done.push(`0: ${planned.text}, while 1: drain; then both drain`)
     const [{ program }, { program: second }] = [one, other]
     const { states } = this.predict(function* (model) {

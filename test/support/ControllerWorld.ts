@@ -131,6 +131,8 @@ export const run = <A, E extends { readonly _tag: string }>(
   clock: StillClock
 ): Promise<Ended<A>> =>
   new Promise((resolve) => {
+    // A machine that stopped has not tidied up.
+    clock.onShort = undefined
     clock.onFrozen = () => {
       clearTimeout(late)
       resolve({ _tag: "Stopped" })
