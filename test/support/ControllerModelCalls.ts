@@ -133,6 +133,8 @@ export function* retry(m: M, _p: P, name: string, position: number | undefined):
 
 export function* rebuild(m: M, p: P, name: string): Model.Call {
   const one = named(m, name)
+  // Nobody knows how to hand a puller everything again but the puller.
+  if (one.role === "puller") throw new Model.Refusal("UnknownConsumer")
   if (Readers.versionIn(p, name) === undefined) throw new Model.Refusal("CannotRebuild")
   one.state = "reset"
   yield
