@@ -26,7 +26,7 @@ export interface Options {
 /** One position. Acknowledging it says nothing of any other. */
 export interface Delivery<out Out> {
   readonly position: number
-  /** Counts how often it was handed out. 1: the first time. */
+  /** Counts how often it was handed out, or asked for by a replay. 1: the first time. */
   readonly attempt: number
   /** The operation; none where it is gone, or where there is only something to tell. */
   readonly event: Out | undefined

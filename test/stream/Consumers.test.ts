@@ -235,6 +235,25 @@ describe("a new version", () => {
   )
 
   test(
+    "is not moved by an older program that is still open",
+    Effect.gen(function* () {
+      const old = yield* open([reader("one")])
+      yield* publish(old, 1)
+      yield* old.drain
+      const next = yield* open([reader("one", 2)])
+      yield* publish(old, 2)
+      yield* old.drain
+      assert.strictEqual(yield* noted("one"), "1")
+      yield* next.drain
+      assert.strictEqual(yield* noted("one"), "1* 2")
+      yield* publish(old, 3)
+      yield* old.drain
+      yield* old.consumers.replay({ consumer: "one" })
+      assert.strictEqual(yield* noted("one"), "1* 2")
+    })
+  )
+
+  test(
     "of the application is built before anything new is accepted; what it rejects is parked",
     Effect.gen(function* () {
       yield* Effect.scoped(Effect.flatMap(open([]), (controller) => publish(controller, 1, 2, 3)))

@@ -8,7 +8,6 @@ import type * as Event from "../../pipeline/Event.ts"
 import * as Consumers from "../../store/Consumers.ts"
 import * as Operations from "../../store/Operations.ts"
 import * as Replays from "../../store/Replays.ts"
-import type { Superseded } from "../Errors.ts"
 import type { Progress } from "../Progress.ts"
 import { empty, ofApplication } from "./building.ts"
 import * as Handover from "./handover.ts"
@@ -20,7 +19,7 @@ import { turn } from "./turn.ts"
 /** The consumers of one controller. */
 export interface Backlog<R> {
   /** A page for each that has something to do; whether anybody had. */
-  readonly step: Effect.Effect<boolean, SqlError | Superseded, SqlClient | R>
+  readonly step: Effect.Effect<boolean, SqlError, SqlClient | R>
   /** One page of a replay, if there is one left. */
   readonly replay: (replay: number) => Effect.Effect<boolean, SqlError, SqlClient | R>
   /** When somebody has something to do by itself, in milliseconds since the epoch. */
@@ -36,6 +35,13 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
   const application = ofApplication(setup)
   const readers = new Map<string, Readers.Reader<Out, R>>([[application.name, application]])
   for (const consumer of setup.consumers) readers.set(consumer.name, { ...consumer, handlesDeleted: false })
+  /** Who is to be moved here: a newer program may move it, or one that can empty it. */
+  const ours = ({ name, paused, state, version }: Consumers.Backlog): Readers.Reader<Out, R> | undefined => {
+    const reader = readers.get(name)
+    if (reader?.version !== version || paused) return undefined
+    return state === "reset" && reader.reset === undefined ? undefined : reader
+  }
+
   const moods = new Map<string, Handover.Mood>()
   const mood = (name: string): Handover.Mood => {
     const known = moods.get(name) ?? { careful: 0 }
@@ -68,11 +74,13 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
     let moved = false
     const last = yield* Operations.lastPosition
     const now = yield* Clock.currentTimeMillis
-    for (const { due, name, paused, position, role, state } of yield* Consumers.backlog) {
-      const reader = readers.get(name)
-      if (reader === undefined || paused) continue
+    for (const one of yield* Consumers.backlog) {
+      const { due, name, position, role, state } = one
+      const reader = ours(one)
+      if (reader === undefined) continue
       if (role === "reader") {
-        if (state === "reset") yield* empty(setup, reader)
+        // Somebody newer was quicker.
+        if (state === "reset") yield* Effect.catchTag(empty(setup, reader), "Superseded", () => Effect.void)
         if (state !== "live" || position < last) {
           moved = (yield* page(name, Readers.follow(setup, reader))) || moved
         }
@@ -84,9 +92,7 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
   })
 
   const nextDue = Effect.map(Consumers.backlog, (consumers) => {
-    const due = consumers.flatMap((one) =>
-      one.due === undefined || one.paused || !readers.has(one.name) ? [] : [one.due]
-    )
+    const due = consumers.flatMap((one) => (one.due === undefined || ours(one) === undefined ? [] : [one.due]))
     return due.length === 0 ? undefined : Math.min(...due)
   })
 

@@ -92,6 +92,7 @@ export const replay = <X extends Extensions.Fields, Out extends Event.Event, A, 
         if (found?.role !== "puller" || job?.state !== "running") return undefined
         const { end, rows } = yield* Replays.page(codec, job, batchSize)
         const now = yield* Clock.currentTimeMillis
+        // Whoever has it now loses it: acknowledging that would settle what is asked for here.
         yield* Deliveries.lease(
           consumer,
           rows.map((row) => row.position),
