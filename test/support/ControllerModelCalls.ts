@@ -202,7 +202,8 @@ function* build(m: M, p: P): Model.Call<void> {
 
 function* empty(m: M, p: P, one: Model.Consumer): Model.Call<void> {
   if (one.state !== "reset") return
-  if (one.version !== Readers.versionIn(p, one.name)) throw new Model.Refusal("Superseded")
+  // A newer program empties it.
+  if (one.version !== Readers.versionIn(p, one.name)) return
   Object.assign(one, { state: "building", position: 0, notices: [], effects: [], told: [] })
   one.deliveries.clear()
   for (const job of m.replays) if (job.consumer === one.name && job.state === "running") job.state = "cancelled"
