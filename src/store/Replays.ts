@@ -44,21 +44,16 @@ export interface Replay extends Job {
   readonly begunAt: number
 }
 
-/** What is asked of a consumer that was handed everything up to `position`. */
+/**
+ * What is asked of a consumer that was handed everything up to `position`. An infinite end is none; a range with an end that is
+ * no number (an invalid date) is a mistake of the caller and throws a `RangeError`.
+ */
 export const job = (crypto: Crypto.Service, { author, topic, ...range }: Asked, position: number): Job => {
-  const { acceptedFrom, acceptedUntil, from, to, writtenFrom, writtenUntil } = range
+  const between: Filter.Range = Object.fromEntries(ends.flatMap((end) => said(end, range[end])))
   return {
-    which: {
-      ...Filter.make(crypto, { author, topic }),
-      from,
-      to,
-      acceptedFrom,
-      acceptedUntil,
-      writtenFrom,
-      writtenUntil
-    },
-    position: Math.max(0, Math.ceil(from ?? 1) - 1),
-    until: Math.min(to ?? position, position)
+    which: { ...Filter.make(crypto, { author, topic }), ...between },
+    position: Math.max(0, Math.ceil(between.from ?? 1) - 1),
+    until: Math.min(between.to ?? position, position)
   }
 }
 
@@ -169,6 +164,14 @@ export const plan = <X extends Extensions.Fields, R>(
   })
 
 // internal
+
+const ends = ["from", "to", "acceptedFrom", "acceptedUntil", "writtenFrom", "writtenUntil"] as const
+
+/** An end of a range, if it is one. JSON would keep neither of what is not finite. */
+const said = (end: keyof Filter.Range, value: number | undefined): ReadonlyArray<readonly [string, number]> => {
+  if (Number.isNaN(value)) throw new RangeError(`A replay was asked for whose ${end} is not a number.`)
+  return value === undefined || !Number.isFinite(value) ? [] : [[end, value]]
+}
 
 /** How many operations a plan looks at at once. */
 const planned = 256

@@ -28,7 +28,7 @@ export interface Parked extends Omit<Deliveries.Parked, "reason"> {
 
 /**
  * Which accepted operations a consumer is to be handed again: of those it was handed before, the ones of which all holds that is
- * said. Times in milliseconds since the epoch.
+ * said. Times in milliseconds since the epoch; one that is not a number (an invalid date) is a mistake, a `RangeError`.
  */
 export interface Replay extends Replays.Asked {
   /** The name of the application, of a consumer, or of a puller. */

@@ -351,4 +351,19 @@ describe("a replay", () => {
       assert.isFalse(yield* controller.consumers.cancel(running?.replay ?? 0))
     })
   )
+
+  test(
+    "of a range that is none is refused before it is recorded, and an open end is none",
+    Effect.gen(function* () {
+      const controller = yield* open([reader("one")])
+      yield* publish(controller, 1, 2)
+      yield* controller.drain
+      const writtenFrom = Date.parse("yesterday or so")
+      const asked = controller.consumers.replay({ consumer: "one", writtenFrom })
+      assert.instanceOf(yield* Effect.catchAllDefect(asked, (defect) => Effect.succeed(defect)), RangeError)
+      assert.deepStrictEqual(yield* controller.consumers.replays, [])
+      const everything = { consumer: "one", from: -Infinity, to: Infinity, acceptedUntil: Infinity }
+      assert.deepInclude(yield* controller.consumers.replay(everything), { state: "done", handled: 2 })
+    })
+  )
 })

@@ -56,7 +56,7 @@ export interface Mood {
   careful: number
 }
 
-/** Hands over one page of `limit` units at the most; gives what it left, `undefined` where there is nothing to do. */
+/** Hands over one page of `limit` units at the most; gives what it left, nothing where there was nothing to do. */
 export const step = <B, E, R>(
   task: Task<B, E, R>,
   limit: number,

@@ -34,7 +34,7 @@ export interface Options {
   readonly lease: number
 }
 
-/** Takes out what is due and what comes next, as far as it may be; and when there is more, in milliseconds since the epoch. */
+/** Takes out what is due and what comes next, as far as it may be. */
 export const take = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>,
   { inFlight, lease, name }: Options
