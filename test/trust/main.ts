@@ -1,0 +1,47 @@
+/**
+ * `npm run trust`: breaks everything that can be broken, many times, and checks the promises after each.
+ *
+ * - nothing: every row, thoroughly; writes the table of `docs/reliability.md`
+ * - `--quick`: every row and every mutant, a few minutes; what CI runs. Writes nothing
+ * - `NAME ...`: only these rows; `mutants` stands for the planted bugs
+ * - `--seed N`: other trials. Default: 1, so that a change is to blame for what turns red
+ * - `--only N`: one unit of one row, as a failure asks for
+ * - `--mutant NAME`: the named rows with this bug planted
+ *
+ * Exits with 1 if anything that must hold did not.
+ */
+import process from "node:process"
+import * as Build from "./Build.ts"
+import * as Mutants from "./Mutants.ts"
+import * as Options from "./Options.ts"
+import * as Report from "./Report.ts"
+import * as Run from "./Run.ts"
+import { rows } from "./rows/index.ts"
+
+const options = Options.read(process.argv.slice(2))
+const chosen = options.names.length === 0 ? rows : rows.filter(({ name }) => options.names.includes(name))
+const unknown = options.names.filter((name) => name !== "mutants" && !rows.some((row) => row.name === name))
+if (unknown.length > 0) {
+  console.error(`No such row: ${unknown.join(", ")}. There are: ${rows.map(({ name }) => name).join(", ")}, mutants.`)
+  process.exit(2)
+}
+
+const build = await Build.make(options.mutant === undefined ? undefined : Mutants.named(options.mutant))
+const ran: Array<Run.Ran> = []
+for (const row of chosen) {
+  const one = await Run.row(build, row, options)
+  Report.print(one, options)
+  ran.push(one)
+}
+build.remove()
+const planted =
+  options.only === undefined &&
+  options.mutant === undefined &&
+  (options.names.length === 0 || options.names.includes("mutants"))
+    ? await Mutants.all(rows, options)
+    : []
+for (const one of planted) Report.printMutant(one)
+const isWhole = options.names.length === 0 && options.only === undefined && options.mutant === undefined
+if (isWhole) console.log(`\n${Report.table(ran, planted)}`)
+if (isWhole && options.tier === "full") Report.write(ran, planted, options)
+process.exitCode = ran.every(Run.isClean) && planted.every(({ caught }) => caught !== undefined) ? 0 : 1

@@ -1,0 +1,4 @@
+/** All rows, in the order in which the table has them. */
+import type { Row } from "../Row.ts"
+
+export const rows: ReadonlyArray<Row> = []
