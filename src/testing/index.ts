@@ -5,3 +5,11 @@
 
 /** Faults at chosen statements: errors, defects, pauses, SIGKILL. */
 export * as SqlFaults from "./SqlFaults.ts"
+/** What authors did, as generated operations with short names. */
+export * as History from "./History.ts"
+/** An application that writes down what it is handed. */
+export * as Journal from "./Journal.ts"
+/** What must hold of a database at any moment. */
+export * as Promises from "./Promises.ts"
+/** What is in a database, for comparisons. */
+export * as Snapshot from "./Snapshot.ts"
