@@ -6,8 +6,8 @@ import * as url from "node:url"
 
 const root = url.fileURLToPath(new URL("../..", import.meta.url))
 
-/** A bug to be planted: in this file of `src` this text is replaced. */
-export interface Patch {
+/** A change of the library: in this file of `src` this text, which stands there once, is replaced. */
+export interface Change {
   readonly file: string
   readonly find: string
   readonly replace: string
@@ -19,7 +19,7 @@ export interface Build {
   readonly remove: () => void
 }
 
-export const make = async (patch?: Patch): Promise<Build> => {
+export const make = async (changes: ReadonlyArray<Change> = []): Promise<Build> => {
   // Inside node_modules, from where native code is loaded.
   const cache = path.join(root, "node_modules/.cache/applecart")
   fs.mkdirSync(cache, { recursive: true })
@@ -34,26 +34,28 @@ export const make = async (patch?: Patch): Promise<Build> => {
     external: ["better-sqlite3", "sodium-native", "esbuild"],
     // Bundled CommonJS asks for Node's modules in its own way.
     banner: { js: `import { createRequire } from "node:module"\nconst require = createRequire(import.meta.url)` },
-    plugins: patch === undefined ? [] : [planting(patch)]
+    plugins: [planting(changes)]
   })
   return { program, remove: () => fs.rmSync(dir, { recursive: true, force: true }) }
 }
 
 // internal
 
-const planting = ({ file, find, replace }: Patch): esbuild.Plugin => {
-  const target = path.join(root, "src", file)
-  return {
-    name: "planting",
-    setup: (build) => {
-      build.onLoad({ filter: /\.ts$/ }, (args) => {
-        if (args.path !== target) return undefined
-        const text = fs.readFileSync(target, "utf8")
-        const parts = text.split(find)
-        // A mutant that no longer fits the code would show nothing.
-        if (parts.length !== 2) throw new Error(`"${find}" stands ${parts.length - 1} times in src/${file}, not once`)
-        return { contents: parts.join(replace), loader: "ts" }
-      })
-    }
+const planting = (changes: ReadonlyArray<Change>): esbuild.Plugin => ({
+  name: "planting",
+  setup: (build) => {
+    build.onLoad({ filter: /\.ts$/ }, (args) => {
+      const own = changes.filter(({ file }) => args.path === path.join(root, "src", file))
+      if (own.length === 0) return undefined
+      const text = own.reduce(plant, fs.readFileSync(args.path, "utf8"))
+      return { contents: text, loader: "ts" }
+    })
   }
+})
+
+/** A mutant that no longer fits the code would show nothing. */
+const plant = (text: string, { file, find, replace }: Change): string => {
+  const parts = text.split(find)
+  if (parts.length !== 2) throw new Error(`"${find}" stands ${parts.length - 1} times in src/${file}, not once`)
+  return parts.join(replace)
 }

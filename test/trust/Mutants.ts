@@ -1,5 +1,4 @@
 /** Bugs that are planted on purpose, one at a time: a harness that finds none of them would show nothing. */
-import type { Patch } from "./Build.ts"
 import * as Build from "./Build.ts"
 import type { Options } from "./Options.ts"
 import * as Run from "./Run.ts"
@@ -7,8 +6,9 @@ import type { Row } from "./Row.ts"
 import { mutants } from "./planted.ts"
 
 /** A bug, and the rows that must find it within the quick tier. */
-export interface Mutant extends Patch {
+export interface Mutant {
   readonly name: string
+  readonly changes: ReadonlyArray<Build.Change>
   /** What is wrong with it, in a few words. */
   readonly what: string
   /** Tried one after the other until one finds it. */
@@ -43,7 +43,7 @@ export const all = async (rows: ReadonlyArray<Row>, options: Options): Promise<R
 
 const plant = async (mutant: Mutant, rows: ReadonlyArray<Row>, options: Options): Promise<Planted> => {
   const began = performance.now()
-  const build = await Build.make(mutant)
+  const build = await Build.make(mutant.changes)
   const quick: Options = { ...options, tier: "quick" }
   let caught: Planted["caught"]
   let trials = 0

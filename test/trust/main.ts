@@ -26,7 +26,7 @@ if (unknown.length > 0) {
   process.exit(2)
 }
 
-const build = await Build.make(options.mutant === undefined ? undefined : Mutants.named(options.mutant))
+const build = await Build.make(options.mutant === undefined ? [] : Mutants.named(options.mutant).changes)
 const ran: Array<Run.Ran> = []
 for (const row of chosen) {
   const one = await Run.row(build, row, options)

@@ -1,4 +1,182 @@
-/** The bugs that are planted. Each is a change of a few characters that somebody might make. */
+/**
+ * The bugs that are planted. Each is a small change that somebody might make, and every one breaks a promise. A change that no longer
+ * fits the library's text is an error, so that the list stays true.
+ */
+import type { Change } from "./Build.ts"
 import type { Mutant } from "./Mutants.ts"
 
-export const mutants: ReadonlyArray<Mutant> = []
+const change = (file: string, find: string, replace: string): Change => ({ file, find, replace })
+
+/** Every so manieth time something is asked, counted over the whole process. */
+const nth = (every: number) => `(globalThis.planted = (globalThis.planted ?? 0) + 1) % ${every} === 0`
+
+export const mutants: ReadonlyArray<Mutant> = [
+  {
+    name: "commit-skipped",
+    what: "every fortieth transaction is rolled back instead of committed, and says that it was committed",
+    rows: ["statements", "simulation"],
+    changes: [
+      change(
+        "store/internal/transact.ts",
+        `Root.control(root, "COMMIT")`,
+        `Root.control(root, ${nth(40)} ? "ROLLBACK" : "COMMIT")`
+      )
+    ]
+  },
+  {
+    name: "savepoint-kept",
+    what: "what a handler wrote before it said no is not rolled back",
+    rows: ["statements", "handlers"],
+    changes: [
+      change(
+        "store/internal/settle.ts",
+        "Root.control(root, `ROLLBACK TO ${level.name}`)",
+        "Effect.succeed<ReadonlyArray<object>>([])"
+      )
+    ]
+  },
+  {
+    name: "rollback-forgotten",
+    what: "a transaction whose COMMIT failed is not rolled back",
+    rows: ["statements"],
+    changes: [
+      change(
+        "store/internal/transact.ts",
+        "Effect.map(rollback(root), (undone) => ({",
+        `Effect.map(Effect.succeed<Root.Undone>("done"), (undone) => ({`
+      )
+    ]
+  },
+  {
+    name: "acknowledged-apart",
+    what: "the acknowledgement is written in a transaction of its own, after the commit",
+    rows: ["statements", "kills"],
+    changes: [
+      change(
+        "stream/internal/attempt.ts",
+        `import type * as Transaction from "../../store/Transaction.ts"`,
+        `import * as Transaction from "../../store/Transaction.ts"`
+      ),
+      change(
+        "stream/internal/attempt.ts",
+        "yield* Consumers.acknowledge(position)",
+        "yield* Transaction.afterCommit(Effect.ignore(Transaction.run(Consumers.acknowledge(position))))"
+      )
+    ]
+  },
+  {
+    name: "prefix-acknowledged",
+    what: "what a consumer rejects is not parked: acknowledging what comes after it acknowledges it",
+    rows: ["statements", "simulation"],
+    changes: [change("stream/internal/handover.ts", "void refused.push({ position, error })", "void [position, error]")]
+  },
+  {
+    name: "wake-up-lost",
+    what: "what an accepted operation wakes is not decided behind it",
+    rows: ["statements", "simulation"],
+    changes: [
+      change("stream/internal/rounds.ts", "return { round, waking: wake }", "return { round, waking: undefined }")
+    ]
+  },
+  {
+    name: "wake-up-not-noted",
+    what: "what there was no room to wake is not noted for the next transaction",
+    rows: ["statements", "simulation", "kills"],
+    changes: [change("stream/internal/rounds.ts", "yield* Frames.note(frames)", "yield* Effect.void")]
+  },
+  {
+    name: "pruned-before-accepted",
+    what: "what a prune operation removes goes before the application has said yes",
+    rows: ["statements", "simulation"],
+    changes: [
+      change(
+        "pipeline/Batch.ts",
+        "return Effect.matchCauseEffect(Transaction.savepoint(whole), {",
+        `const early = Effect.forEach(removes, (removal) => Removal.apply(removal, acceptedAt), { discard: true })
+      return Effect.matchCauseEffect(Effect.zipRight(early, Transaction.savepoint(whole)), {`
+      )
+    ]
+  },
+  {
+    name: "state-kept-over-no",
+    what: "a processor's new state stays in memory although the operation was rejected",
+    rows: ["statements", "simulation"],
+    changes: [
+      change(
+        "pipeline/internal/session.ts",
+        "drop: () => {\n      noted = []",
+        "drop: () => {\n      for (const [key, value] of noted) known.set(key, value)\n      noted = []"
+      )
+    ]
+  },
+  {
+    name: "state-cached-over-rollback",
+    what: "processors remember their state from one batch to the next, also over a rollback",
+    rows: ["statements", "processes"],
+    changes: [
+      change(
+        "pipeline/Batch.ts",
+        `import * as Rejection from "./Rejection.ts"`,
+        `import * as Rejection from "./Rejection.ts"\nconst sessions = new WeakMap()`
+      ),
+      change(
+        "pipeline/Batch.ts",
+        "const session = definition.pipeline.open()",
+        "const session: ReturnType<typeof definition.pipeline.open> = sessions.get(definition) ?? definition.pipeline.open()\n    sessions.set(definition, session)"
+      ),
+      change("pipeline/internal/session.ts", "      changed.clear()\n      known.clear()", "      changed.clear()")
+    ]
+  },
+  {
+    name: "inbox-kept",
+    what: "an operation that was accepted stays in the inbox",
+    rows: ["statements"],
+    changes: [change("stream/internal/settle.ts", "yield* Inbox.take(accepted)", "yield* Inbox.take([])")]
+  },
+  {
+    name: "gone-comes-back",
+    what: "an operation that was pruned or discarded is taken in again when somebody sends it",
+    rows: ["simulation", "statements"],
+    changes: [change("stream/internal/candidates.ts", "else if (how !== undefined) known.set(id, how)\n", "")]
+  },
+  {
+    name: "deleted-body-kept",
+    what: "the body of an operation that comes after its tombstone is kept",
+    rows: ["simulation", "statements"],
+    changes: [change("pipeline/Batch.ts", "return Event.withoutBody(event)", "return event")]
+  },
+  {
+    name: "full-disk-blamed",
+    what: "a full disk is taken for the operation's own fault",
+    rows: ["disk", "statements"],
+    changes: [change("store/SqlReason.ts", `new Set(["Busy", "Full", "Io",`, `new Set(["Busy", "Io",`)]
+  },
+  {
+    name: "backlink-ignored",
+    what: "the next operation of a log need not name the one before it",
+    rows: ["simulation", "statements"],
+    changes: [
+      change("core/Log.ts", "return claim.backlink === head?.id ? next : fork(claim.seqNum - 1)", "return next")
+    ]
+  },
+  {
+    name: "late-write",
+    what: "a fiber that a handler left behind may write after the operation has ended",
+    rows: ["handlers"],
+    changes: [change("store/internal/settle.ts", "at = at.child) at.open = false", "at = at.child) void at.open")]
+  },
+  {
+    name: "interrupted-halfway",
+    what: "a transaction can be interrupted between its last statement and its end",
+    rows: ["interrupts"],
+    changes: [
+      change(
+        "store/internal/transact.ts",
+        `import { CommitFailed } from "./transactionErrors.ts"`,
+        `import { CommitFailed } from "./transactionErrors.ts"
+const unmasked = (use: any) => Effect.suspend(() => use((self: any) => self))`
+      ),
+      change("store/internal/transact.ts", "Effect.uninterruptibleMask((restore) =>", "unmasked((restore) =>")
+    ]
+  }
+]
