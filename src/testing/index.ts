@@ -5,3 +5,5 @@
 
 /** Faults at chosen statements: errors, defects, pauses, SIGKILL. */
 export * as SqlFaults from "./SqlFaults.ts"
+/** Damaged, cut, repeated and reordered input: bytes and sequences of operations. */
+export * as InputFaults from "./InputFaults.ts"
