@@ -24,7 +24,7 @@ import * as Topic from "../../src/core/Topic.ts"
 import * as VerifyingKey from "../../src/core/VerifyingKey.ts"
 import * as Rejection from "../../src/pipeline/Rejection.ts"
 import type { Random } from "../../src/testing/InputFaults.ts"
-import type { Target } from "./Campaign.ts"
+import type { Said, Target } from "./Campaign.ts"
 import * as originals from "./originals.ts"
 import * as Reference from "./reference.ts"
 
@@ -158,12 +158,24 @@ const cbor: Target = {
     must(cborgAgrees(bytes.subarray(0, reference?.end), decoded.right), "P8: cborg reads another value")
     const again = Cbor.encode(decoded.right)
     must(Either.isRight(again), "P8: what was read cannot be written")
-    // Not the bytes: 3.0 is written as 3, and a NaN as the plain one (Cbor says so).
+    // Not the bytes: 3.0 is written as 3, a NaN as the plain one, and a property that is undefined not at all (Cbor says so).
     if (Either.isRight(again)) {
-      must(isDeepStrictEqual(Cbor.decode(again.right), decoded), "P8: read, written and read it is another value")
+      const twice = Either.map(Cbor.decode(again.right), lasting)
+      must(isDeepStrictEqual(twice, Either.right(lasting(decoded.right))), "P8: written and read it is another value")
     }
     return { verdict: `ok ${kind(decoded.right)}`, broken }
   }
+}
+
+/** Without the properties that are not written. */
+const lasting = (value: unknown): unknown => {
+  if (Array.isArray(value)) return value.map(lasting)
+  if (value instanceof Map) return new Map(Array.from(value, ([key, one]) => [lasting(key), lasting(one)]))
+  if (value instanceof Cbor.Tagged) return new Cbor.Tagged({ tag: value.tag, value: lasting(value.value) })
+  if (typeof value !== "object" || value === null || Object.getPrototypeOf(value) !== Object.prototype) return value
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([key, one]) => (one === undefined ? [] : [[key, lasting(one)]]))
+  )
 }
 
 const kind = (value: unknown): string =>
@@ -208,7 +220,7 @@ const sequence = (crypto: Crypto.Service): Target => ({
     must(failure.item === items && isTold(failure, bytes.length), `typed: ${failure.message}`)
     must(failure.offset >= end, "typed: told at a place that was read")
     return {
-      verdict: `${failure.reason} ${Math.min(items, 3)}${roughly(failure.offset - end)} ${failure.detail.slice(0, 30)}`,
+      verdict: `${failure.reason} ${Math.min(items, 1)}${roughly(failure.offset - end)} ${failure.detail.slice(0, 30)}`,
       broken
     }
   }
@@ -250,16 +262,23 @@ const byReference = (bytes: Uint8Array) => {
 
 const encoder = new TextEncoder()
 
-/** Text in every way in which bytes can become some, half characters included. */
-const textOf = (bytes: Uint8Array, { below }: Random): string =>
-  below(2) === 0
-    ? new TextDecoder().decode(bytes)
-    : String.fromCharCode(
-        ...Array.from(
-          { length: bytes.length >> 1 },
-          (_, at) => (bytes[at * 2] ?? 0) * (below(2) * 255 + 1) + (bytes[at * 2 + 1] ?? 0)
-        )
-      )
+/** Text in both ways in which bytes become some: as UTF-8, and as half characters. */
+const textsOf = (bytes: Uint8Array): readonly [string, string] => {
+  const units = Array.from(
+    { length: bytes.length >> 1 },
+    (_, at) => (bytes[at * 2] ?? 0) * 256 + (bytes[at * 2 + 1] ?? 0)
+  )
+  return [new TextDecoder().decode(bytes), String.fromCharCode(...units)]
+}
+
+/** Checks both texts; the verdict is that on the first. */
+const eachText =
+  (attempt: (text: string, bytes: Uint8Array) => Said) =>
+  (bytes: Uint8Array): Said => {
+    const [first, second] = textsOf(bytes)
+    const said = attempt(first, bytes)
+    return { ...said, broken: [...said.broken, ...attempt(second, bytes).broken] }
+  }
 
 const named: ReadonlyArray<readonly [string, (text: string) => boolean, (text: string) => boolean]> = [
   ["Hash", Hash.is, Schema.is(Hash.Schema)],
@@ -279,9 +298,8 @@ const names = (crypto: Crypto.Service): Target => ({
     "2026-01-31T12:00:00.5+01:00",
     "0".repeat(63)
   ].map((text) => encoder.encode(text)),
-  attempt: (bytes, random) => {
+  attempt: eachText((text) => {
     const { broken, must } = checking()
-    const text = textOf(bytes, random)
     const is = /^[0-9a-f]{64}$/.test(text) && text.length === 64
     for (const [name, isOne, fits] of named) must(isOne(text) === is && fits(text) === is, name)
     if (Hash.is(text)) must(Hash.fromBytes(Hash.toBytes(text)) === text, "P8: a hash reads back as another")
@@ -304,7 +322,7 @@ const names = (crypto: Crypto.Service): Target => ({
       )
     }
     return { verdict: `${is} ${Either.isRight(key)} ${Option.isSome(moment)} ${Bytes.isHex(text)}`, broken }
-  }
+  })
 })
 
 class Told extends Schema.TaggedError<Told>()("Told", { text: Schema.String, bytes: Schema.Uint8ArrayFromSelf }) {
@@ -325,9 +343,8 @@ const reasons: Target = {
     "",
     '{"tag":1,"message":{},"data":0}'
   ].map((text) => encoder.encode(text)),
-  attempt: (bytes, random) => {
+  attempt: eachText((text, bytes) => {
     const { broken, must } = checking()
-    const text = textOf(bytes, random)
     const read = Rejection.decode(text)
     must(typeof read.tag === "string" && typeof read.message === "string", "P3: a reason is no text")
     must(read.tag !== "Unknown" || read.message === text || text.includes("Unknown"), "P3: a reason is hidden")
@@ -340,7 +357,7 @@ const reasons: Target = {
       must(typeof found.message === "string" && found.tag !== "Unknown", `P3: ${kind(odd)} is not stored as an error`)
     }
     return { verdict: `${read.tag === "Unknown"} ${Math.min(text.length >> 6, 8)}`, broken }
-  }
+  })
 }
 
 const nested = (text: string): unknown => Array.from({ length: 50 }).reduce<unknown>((inner) => ({ inner }), text)
