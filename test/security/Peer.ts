@@ -10,6 +10,7 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Cbor from "../../src/core/Cbor.ts"
+import type * as Crypto from "../../src/core/Crypto.ts"
 import * as Extensions from "../../src/core/Extensions.ts"
 import type { Hash } from "../../src/core/Hash.ts"
 import * as OpenExtensions from "../../src/core/OpenExtensions.ts"
@@ -98,7 +99,10 @@ export class Somebody {
   readonly author
   readonly operations: Array<Operation.Operation> = []
 
-  constructor(seed: number) {
+  private readonly crypto: Crypto.Service
+
+  constructor(seed: number, crypto: Crypto.Service = native) {
+    this.crypto = crypto
     this.key = signingKey(seed)
     this.author = native.verifyingKey(this.key)
   }
@@ -110,7 +114,7 @@ export class Somebody {
       ...fields
     })
     const bytes = extensions ?? Either.getOrThrow(Extensions.any.encode(draft))
-    const signed = Operation.signWith(native)(this.key, { seqNum, backlink, extensions: bytes, body })
+    const signed = Operation.signWith(this.crypto)(this.key, { seqNum, backlink, extensions: bytes, body })
     return Either.getOrThrow(signed)
   }
 
