@@ -40,7 +40,7 @@ describe("InputFaults.mutate", () => {
       "ExcessiveFields",
       "UnexpectedFieldType:seq_num"
     ]) {
-      assert.isAbove(reasons.get(reason) ?? 0, 5, reason)
+      assert.isAbove(reasons.get(reason) ?? 0, 0, reason)
     }
   })
 
