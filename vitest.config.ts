@@ -14,7 +14,8 @@ const longest = [
   "Malformed",
   "Documents",
   "Verdict",
-  "Limits"
+  "Limits",
+  "Fuzz"
 ]
 
 class LongestFirst extends BaseSequencer {

@@ -159,7 +159,7 @@ const parkedText = (
     const { message, tag } = Rejection.decode(item.reason)
     const tries = item.attempts === 1 ? "once" : `${item.attempts} times`
     const id = item.id === undefined ? "an operation that is gone" : brief(item.id)
-    return `position ${item.position}, ${id}: ${tag}, tried ${tries} since ${Output.time(item.since)}${next(item.notBefore, now)}\n  ${Output.safe(message)}`
+    return `position ${item.position}, ${id}: ${Output.safe(tag)}, tried ${tries} since ${Output.time(item.since)}${next(item.notBefore, now)}\n  ${Output.safe(message)}`
   })
   const rest = more ? [`More of them: applecart parked ${name} --after ${last.position}`] : []
   return [...told, ...rest, `To have them handed over again: applecart retry ${name} [POSITION...]`].join("\n")

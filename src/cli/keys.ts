@@ -9,6 +9,7 @@ import * as KeyFile from "../store/KeyFile.ts"
 import * as Database from "./Database.ts"
 import * as Input from "./Input.ts"
 import * as Output from "./Output.ts"
+import { UsageError } from "./UsageError.ts"
 
 /** `keygen FILE`. */
 export const keygen = ({ file }: { readonly file: string }) =>
@@ -38,6 +39,8 @@ export const publish = (options: {
 }) =>
   Effect.gen(function* () {
     const crypto = yield* Crypto.Crypto
+    // It must not be told that there is no file of this name.
+    if (options.key.length === 64 && Bytes.isHex(options.key)) return yield* new UsageError({ message: notAFile })
     const key = yield* KeyFile.load(options.key)
     const topic = Topic.named(crypto, options.topic)
     const message = yield* body(options.body)
@@ -62,6 +65,9 @@ export const publish = (options: {
   }).pipe(Effect.provide(Crypto.layer))
 
 // internal
+
+const notAFile =
+  "--key takes the name of a file; this looks like a key itself. What is typed here others can read, and shells remember: if it is your key, make a new one (keygen)."
 
 /** Leaves room for the header in what `OperationSequence` reads by default. */
 const limit = 127 * 1024 * 1024

@@ -184,7 +184,7 @@ const rejectedText = (items: ReadonlyArray<Inspect.Rejected>): string =>
           const { message, tag } = Rejection.decode(item.reason)
           const tries = item.attempts === 1 ? "once" : `${item.attempts} times`
           const next = item.notBefore === undefined ? "" : `, again at ${Output.time(item.notBefore)}`
-          return `${brief(item.id)}  number ${item.seqNum} of ${VerifyingKey.short(item.author)}: ${item.processor} said ${tag}, tried ${tries}${next}\n  ${Output.safe(message)}`
+          return `${brief(item.id)}  number ${item.seqNum} of ${VerifyingKey.short(item.author)}: ${Output.safe(item.processor)} said ${Output.safe(tag)}, tried ${tries}${next}\n  ${Output.safe(message)}`
         })
         .concat("To try them again: applecart replay. To do without one: applecart skip ID, or discard ID.")
         .join("\n")

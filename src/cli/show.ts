@@ -95,20 +95,28 @@ const carried = (extensions: Uint8Array | undefined): Output.Fields | undefined 
 }
 
 /** Field by field, nested ones further in. */
-const text = (fields: Output.Fields): string => Output.table(rows(fields, "").map(([name, value]) => [name, value]))
+const text = (fields: Output.Fields): string => Output.table(rows(fields, "", "").map(([name, value]) => [name, value]))
 
-const rows = (fields: Output.Fields, indent: string): ReadonlyArray<readonly [string, string]> =>
-  Object.entries(fields).flatMap(([name, value]) => {
+/** `path`: of the field that these are in. Names, too, may be what somebody else wrote: an error is stored with all it holds. */
+const rows = (fields: Output.Fields, indent: string, path: string): ReadonlyArray<readonly [string, string]> =>
+  Object.entries(fields).flatMap(([key, value]) => {
+    const name = indent + Output.safe(key)
+    const where = `${path}/${key}`
     if (value === undefined || value === null) return []
-    if (Array.isArray(value)) return value.length === 0 ? [] : [[indent + name, value.join(" ")] as const]
-    if (typeof value === "object") return [[indent + name, ""] as const, ...rows({ ...value }, `${indent}  `)]
-    return [[indent + name, readable(name, String(value))] as const]
+    if (Array.isArray(value))
+      return value.length === 0 ? [] : [[name, Output.safe(value.map(plain).join(" "))] as const]
+    if (typeof value === "object") return [[name, ""] as const, ...rows({ ...value }, `${indent}  `, where)]
+    return [[name, readable(where, String(value))] as const]
   })
 
+/** In a list there is no room for the fields of an object. */
+const plain = (value: unknown): string =>
+  typeof value === "object" && value !== null ? JSON.stringify(value) : String(value)
+
 /** Bodies are often text or hold some; times are told in words beside the number. */
-const readable = (name: string, value: string): string => {
-  if (name === "bodyStart") return `${value}  ${Output.safe(new TextDecoder().decode(Bytes.fromHex(value)))}`
-  if (name === "timestamp") return `${value}${inWords(Number(value) / 1000)}`
+const readable = (where: string, value: string): string => {
+  if (where === "/bodyStart") return `${value}  ${Output.safe(new TextDecoder().decode(Bytes.fromHex(value)))}`
+  if (where === "/extensions/timestamp") return `${value}${inWords(Number(value) / 1000)}`
   return Output.safe(value)
 }
 

@@ -62,7 +62,8 @@ export const decode = (bytes: Uint8Array, limits?: CborWalk.Limits): Either.Eith
 
 /**
  * The canonical bytes of a value: what is in the table above, nothing else (no dates, no class instances). Properties
- * that are `undefined` are left out, as JSON does; in arrays and Maps `undefined` is written. Key order does not matter.
+ * that are `undefined` are left out, as JSON does, also those that were read so; in arrays and Maps `undefined` is written.
+ * Key order does not matter.
  */
 export const encode = (value: unknown, limits?: CborWalk.Limits): Either.Either<Uint8Array, CborEncodeError> => {
   const written = CborWriter.write(value, classes, limits?.recursion ?? 200, limits?.length ?? 1_000_000_000)

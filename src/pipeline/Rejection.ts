@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
+import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Bytes from "../core/Bytes.ts"
 import * as SqlReason from "../store/SqlReason.ts"
@@ -127,8 +128,12 @@ const tag = (error: unknown): string =>
 const message = (error: unknown): string =>
   error instanceof Error ? error.message : typeof error === "string" ? error : tag(error)
 
-/** A `Schema.TaggedError` is encoded by its own class; anything else field by field. */
+/**
+ * A `Schema.TaggedError` is encoded by its own class; anything else field by field, and so is one that holds something redacted,
+ * which a class may write out in full.
+ */
 const data = (error: unknown): unknown => {
+  if (isSecret(error, 8)) return plain(error, 8)
   const maker: unknown = Predicate.isObject(error) ? error.constructor : undefined
   if (isPlainSchema(maker)) {
     const encoded = Schema.encodeUnknownEither(maker)(error)
@@ -140,10 +145,19 @@ const data = (error: unknown): unknown => {
 /** A schema that needs no services: the classes of errors are. */
 const isPlainSchema = (u: unknown): u is Schema.Schema<unknown, unknown> => Schema.isSchema(u)
 
+/** Whether there is anything redacted in it; deeper than errors are stored it is not looked, and nothing is written out. */
+const isSecret = (value: unknown, depth: number): boolean => {
+  if (typeof value !== "object" || value === null || value instanceof Uint8Array) return false
+  if (Redacted.isRedacted(value) || depth === 0) return true
+  const items = value instanceof Map || value instanceof Set ? Array.from(value).flat() : Object.values(value)
+  return items.some((item) => isSecret(item, depth - 1))
+}
+
 /** Values that JSON has no form for become text; depth is bounded, since errors may hold anything. */
 const plain = (value: unknown, depth: number): unknown => {
   if (typeof value === "bigint") return value.toString()
   if (typeof value !== "object" || value === null) return typeof value === "function" ? undefined : value
+  if (Redacted.isRedacted(value)) return String(value)
   if (value instanceof Uint8Array) return Bytes.toHex(value)
   if (value instanceof Date) return value.toISOString()
   if (depth === 0) return "…"

@@ -3,6 +3,7 @@ import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Hash from "../core/Hash.ts"
+import * as Utf8 from "../core/internal/Utf8.ts"
 import * as Rows from "./internal/rows.ts"
 import { query, statement, type Transaction } from "./Transaction.ts"
 
@@ -27,7 +28,8 @@ export const record = (
   what: What,
   why: string | undefined,
   at: number
-): Effect.Effect<void, SqlError, Transaction> => Effect.asVoid(insert(Hash.toBytes(id), what, why ?? null, at))
+): Effect.Effect<void, SqlError, Transaction> =>
+  Effect.asVoid(insert(Hash.toBytes(id), what, why === undefined ? null : Utf8.wellFormed(why), at))
 
 const insertAll = statement(
   `INSERT INTO applecart_decisions (id, what, decided_at) SELECT unhex(value), ?, ? FROM json_each(?) WHERE true

@@ -13,3 +13,5 @@ export * as Journal from "./Journal.ts"
 export * as Promises from "./Promises.ts"
 /** What is in a database, for comparisons. */
 export * as Snapshot from "./Snapshot.ts"
+/** Damaged, cut, repeated and reordered input: bytes and sequences of operations. */
+export * as InputFaults from "./InputFaults.ts"

@@ -9,6 +9,7 @@ import * as Bytes from "../../src/core/Bytes.ts"
 import * as Crypto from "../../src/core/Crypto.ts"
 import type * as Hash from "../../src/core/Hash.ts"
 import type * as Operation from "../../src/core/Operation.ts"
+import * as InputFaults from "../../src/testing/InputFaults.ts"
 import type { Case, OracleVerdict } from "../oracle/agree.ts"
 
 const load = (layer: typeof Crypto.layer) => Effect.runPromise(Effect.provide(Crypto.Crypto, layer))
@@ -110,39 +111,9 @@ export const random = (seed: number) => {
   return { below: (limit: number) => next() % limit }
 }
 
-/** The bytes with one to four damages: flipped bits, replaced, removed, inserted, repeated bytes, cut ends. */
-export const mutate = (bytes: Uint8Array, below: (limit: number) => number): Uint8Array => {
-  let made = Array.from(bytes)
-  for (let times = 1 + below(4); times > 0; times--) {
-    const at = below(made.length + 1)
-    switch (below(7)) {
-      case 0:
-        made[at] = (made[at] ?? 0) ^ (1 << below(8))
-        break
-      case 1:
-        made[at] = below(256)
-        break
-      case 2:
-        made.splice(at, 1 + below(3))
-        break
-      case 3:
-        made.splice(at, 0, below(256))
-        break
-      case 4:
-        made.splice(at, 0, ...made.slice(at, at + 1 + below(40)))
-        break
-      case 5:
-        made = made.slice(0, at)
-        break
-      default: {
-        // the bytes where a head says much more than there is
-        const heads = [0x9b, 0xbb, 0x5b, 0x7b, 0xdb, 0x81, 0xc1, 0xfb, 0x9f, 0xff]
-        made[at] = heads[below(heads.length)] ?? 0
-      }
-    }
-  }
-  return Uint8Array.from(made)
-}
+/** The bytes with one to four damages. */
+export const mutate = (bytes: Uint8Array, below: (limit: number) => number): Uint8Array =>
+  InputFaults.mutate(bytes, { below })
 
 /** 32 bytes. */
 export const bytes32 = FastCheck.uint8Array({ minLength: 32, maxLength: 32 })

@@ -178,5 +178,55 @@ const unmasked = (use: any) => Effect.suspend(() => use((self: any) => self))`
       ),
       change("store/internal/transact.ts", "Effect.uninterruptibleMask((restore) =>", "unmasked((restore) =>")
     ]
+  },
+  {
+    name: "unsorted-keys",
+    what: "the keys of a map may stand in any order",
+    rows: ["fuzz"],
+    changes: [
+      change("core/CborWalk.ts", "if (difference !== 0) return difference < 0", "if (difference !== 0) return true")
+    ]
+  },
+  {
+    name: "surrogates",
+    what: "text may hold half characters",
+    rows: ["fuzz"],
+    changes: [change("core/internal/Utf8.ts", "lead === 0xed ? 0x9f", "lead === 0xed ? 0xbf")]
+  },
+  {
+    name: "split-length",
+    what: "a length that is cut by the end of a chunk is read as it stands",
+    rows: ["fuzz"],
+    changes: [
+      change(
+        "core/internal/SequenceReader.ts",
+        "if (start > reader.end) return incomplete",
+        "if (start > reader.end + 1) return incomplete"
+      )
+    ]
+  },
+  {
+    name: "any-body",
+    what: "a body of the right size is not hashed",
+    rows: ["fuzz"],
+    changes: [
+      change(
+        "core/Operation.ts",
+        "return foundHash === header.payloadHash ? undefined",
+        "return foundHash !== undefined ? undefined"
+      )
+    ]
+  },
+  {
+    name: "tagged-header",
+    what: "a tag in front of a header is looked through",
+    rows: ["fuzz"],
+    changes: [
+      change(
+        "core/internal/HeaderReader.ts",
+        "return start > 0 && !isFailure(header) ?",
+        "return start > 9 && !isFailure(header) ?"
+      )
+    ]
   }
 ]

@@ -1,6 +1,6 @@
 /**
- * Whether bytes are UTF-8, without making a text of them and without an exception. RFC 3629, as Rust's `from_utf8`: no
- * surrogates, nothing above U+10FFFF, no longer form than needed.
+ * Whether bytes are UTF-8, without making a text of them and without an exception, and whether text can become some. RFC 3629,
+ * as Rust's `from_utf8`: no surrogates, nothing above U+10FFFF, no longer form than needed.
  */
 
 /** Where in `bytes` from `from` until before `to` the first byte of a wrong sequence is; -1 when all is well. */
@@ -17,6 +17,12 @@ export const invalidAt = (bytes: Uint8Array, from: number, to: number): number =
   }
   return -1
 }
+
+/**
+ * The text without half characters (lone surrogates), which UTF-8 does not have: each becomes U+FFFD. A driver writes them all
+ * the same, and what is in the database then is no text.
+ */
+export const wellFormed = (text: string): string => text.replace(/\p{Surrogate}/gu, "\ufffd")
 
 // internal
 

@@ -7,6 +7,7 @@ import * as Fiber from "effect/Fiber"
 import type * as Crypto from "../../core/Crypto.ts"
 import type * as Extensions from "../../core/Extensions.ts"
 import type { Hash } from "../../core/Hash.ts"
+import * as Utf8 from "../../core/internal/Utf8.ts"
 import type * as Operation from "../../core/Operation.ts"
 import * as Batch from "../../pipeline/Batch.ts"
 import type * as Event from "../../pipeline/Event.ts"
@@ -47,7 +48,9 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
   const check = (raws: ReadonlyArray<Operation.Raw>, from: From | undefined) =>
     Effect.gen(function* () {
       const operations = yield* decode(raws)
-      const origin = { topic: from?.topic, source: from?.source, receivedAt: yield* Clock.currentTimeMillis }
+      // As it is stored, so that a processor reads the same of it now and later.
+      const source = from?.source === undefined ? undefined : Utf8.wellFormed(from.source)
+      const origin = { topic: from?.topic, source, receivedAt: yield* Clock.currentTimeMillis }
       return operations.map(
         (operation): Checked<X> =>
           Either.flatMap(operation, (valid) => Candidates.receive(crypto, setup.codec, valid, origin))
