@@ -12,7 +12,7 @@ import * as StreamController from "../../src/stream/StreamController.ts"
 import * as Check from "./Check.ts"
 import * as Data from "./Data.ts"
 import * as Mode from "./Mode.ts"
-import { applicationTable } from "./Raw.ts"
+import { applicationTable } from "./Rows.ts"
 import { type Measured, type Time, timed } from "./Timing.ts"
 
 /** The application that is measured: its handler writes one row with an ordinary template. */
