@@ -3,7 +3,7 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import * as Cbor from "../../src/core/Cbor.ts"
 import type * as Crypto from "../../src/core/Crypto.ts"
-import type * as Hash from "../../src/core/Hash.ts"
+import * as Hash from "../../src/core/Hash.ts"
 import * as Header from "../../src/core/Header.ts"
 import * as LogId from "../../src/core/LogId.ts"
 import * as NodeExtensions from "../../src/core/NodeExtensions.ts"
@@ -81,18 +81,21 @@ export function* generate(crypto: Crypto.Service, shape: Shape): Generator<Item,
   const topics = Array.from({ length: shape.topics }, (_, nth) =>
     Topic.named(crypto, nth === 0 ? "bench" : `bench ${nth}`)
   )
-  const heads = new Map<number, Hash.Hash>()
-  const lengths = new Map<number, number>()
+  // What it remembers does not grow: somebody may be looking at the heap.
+  const heads = new Uint8Array(32 * shape.authors * shape.topics)
+  const lengths = new Uint32Array(shape.authors * shape.topics)
   for (let index = 0; ; index++) {
     const author = index % shape.authors
     const nth = Math.floor(index / turn) % shape.topics
     const log = author * shape.topics + nth
     const key = keys[author] ?? signingKey(author)
     const topic = topics[nth] ?? Topic.named(crypto, "bench")
-    const seqNum = lengths.get(log) ?? 0
-    const one = item(crypto, key, topic, { index, seqNum, backlink: heads.get(log), message: message() })
-    heads.set(log, one.operation.id)
-    lengths.set(log, seqNum + 1)
+    const seqNum = lengths[log] ?? 0
+    const head = heads.subarray(32 * log, 32 * log + 32)
+    const backlink = seqNum === 0 ? undefined : Hash.fromBytes(head)
+    const one = item(crypto, key, topic, { index, seqNum, backlink, message: message() })
+    head.set(Hash.toBytes(one.operation.id))
+    lengths[log] = seqNum + 1
     yield one
   }
 }
