@@ -67,9 +67,9 @@ const publisher = Data.signingKey(Data.authors)
 const first = (sql: SqlClient.SqlClient) => sql<{ owner: string }>`SELECT owner FROM bench_apples WHERE position = ${1}`
 
 /** Does something again and again, and notes how long after its moment it was done: that it began late counts. */
-const probe = (pause: number, noted: Array<number>, self: Effect.Effect<unknown, unknown>, times?: number) =>
+const probe = (pause: number, noted: Array<number>, self: Effect.Effect<unknown, unknown>, times = Infinity) =>
   Effect.gen(function* () {
-    while (times === undefined || noted.length < times) {
+    while (noted.length < times) {
       const due = performance.now() + pause
       yield* Effect.sleep(Duration.millis(pause))
       yield* Effect.uninterruptible(
