@@ -43,13 +43,18 @@ export const pack = (claims: ReadonlyArray<Claim>): Packed => {
 /** As many threads as there are cores; where libsodium is not native, this thread does it. */
 export const pool = async (crypto: Crypto.Service): Promise<Pool> => {
   if (crypto.name !== "sodium-native") return here(crypto)
-  const workers = await Promise.all(Array.from({ length: os.availableParallelism() }, start))
+  const threads = await Promise.all(Array.from({ length: os.availableParallelism() }, start))
   let turn = 0
-  const close = async () => void (await Promise.all(workers.map(({ worker }) => worker.terminate())))
   return {
-    size: workers.length,
-    close,
-    check: (packed) => workers[turn++ % workers.length]?.ask(packed) ?? Promise.reject()
+    size: threads.length,
+    check: async (packed) => {
+      const thread = threads[turn++ % threads.length]
+      if (thread === undefined) throw new Error("there is no thread")
+      return thread.ask(packed)
+    },
+    close: async () => {
+      for (const { worker } of threads) await worker.terminate()
+    }
   }
 }
 
