@@ -37,10 +37,11 @@ export class Results {
     this.wrong(name, measured.problems)
   }
 
-  /** Any other number. */
+  /** Any other number; what is none was not measured. */
   note(name: string, unit: Unit, value: number, { hand, limits = [] }: Bounds = {}) {
     const row = this.byName.get(name) ?? { name, unit, rounds: [], cpu: [], limits, hand }
-    row.rounds = [...row.rounds, value]
+    if (Number.isFinite(value)) row.rounds = [...row.rounds, value]
+    else this.wrong(name, [`${value} is no measurement`])
     this.byName.set(name, row)
     return row
   }

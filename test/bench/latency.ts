@@ -223,7 +223,9 @@ const round = async (
 const table = (rows: ReadonlyArray<Report.Row>): string => {
   const lines = new Map(Report.lines(rows).map((line) => [line.row.name, line]))
   const names = new Set(Array.from(lines.keys(), (name) => name.slice(0, name.lastIndexOf("/"))))
-  const cells = Array.from(names, (name) => {
+  // What is idle stands beside what is not.
+  const busy = Array.from(names).filter((name) => !name.includes("/idle/"))
+  const cells = busy.map((name) => {
     const each = quantiles.map(([which]) => lines.get(`${name}/${which}`))
     const limit = each[0]?.limit?.name
     return [
@@ -235,7 +237,7 @@ const table = (rows: ReadonlyArray<Report.Row>): string => {
       limit?.slice(0, limit.lastIndexOf("/")) ?? ""
     ]
   })
-  const head = ["ms", "p50", "±", "p99", "±", "longest", "±", "p50", "p99", "longest", "next to"]
+  const head = ["ms", "p50", "±", "p99", "±", "longest", "±", "there p50", "p99", "longest", "next to"]
   return Report.table(head, cells, [0, 10])
 }
 
