@@ -34,6 +34,12 @@ const samples = 5
 /** Operations in a piece, at the most. */
 const piece = 1000
 
+/** Microseconds for an operation, in each piece. */
+interface Times {
+  readonly own: Array<number>
+  readonly hand: Array<number>
+}
+
 /** Both databases, and what fills them. */
 interface Pair {
   readonly crypto: Crypto.Service
@@ -75,33 +81,35 @@ export const grow = (
 
 async function* growing(pair: Pair, source: Generator<Data.Item, never>, sizes: ReadonlyArray<number>) {
   // The source prepares itself when it is asked first; that is no memory of the controller's.
-  let next = Data.take(source, Math.min(piece, Math.ceil((sizes[0] ?? 1) / 10)))
+  let at = await step(pair, source, 1)
   const before = heap()
   let peak = before
-  let at = 0
   for (const size of sizes) {
     const each = Math.max(1, Math.min(piece, Math.floor(size / (2 * samples))))
-    const times: { own: Array<number>; hand: Array<number> } = { own: [], hand: [] }
+    const times: Times = { own: [], hand: [] }
     while (at < size) {
       const left = size - at
       const isMeasured = left <= samples * each
       const count = isMeasured ? Math.min(each, left) : Math.min(piece, left - samples * each)
-      const items = next.length === 0 ? Data.take(source, count) : next
-      next = []
-      if (isMeasured) await measured(pair, items, times)
-      else await unmeasured(pair, items)
-      at += items.length
-      if (isMeasured || at % (10 * piece) === 0) peak = Math.max(peak, heap())
+      at += await step(pair, source, count, isMeasured ? times : undefined)
+      if (isMeasured || left % (10 * piece) < piece) peak = Math.max(peak, heap())
     }
     yield { at, times, heap: (peak - before) / 1e6 }
   }
+}
+
+/** Makes so many operations, and hands them to both; when it returns, nothing holds them. */
+const step = async (pair: Pair, source: Generator<Data.Item, never>, count: number, times?: Times): Promise<number> => {
+  const items = Data.take(source, count)
+  await (times === undefined ? unmeasured(pair, items) : measured(pair, items, times))
+  return count
 }
 
 /** In turns, one first and then the other. */
 const measured = async (
   { controller, crypto, pool, write }: Pair,
   items: ReadonlyArray<Data.Item>,
-  times: { readonly own: Array<number>; readonly hand: Array<number> }
+  times: Times
 ): Promise<void> => {
   const raws = items.map(({ raw }) => raw)
   const micros = (seconds: number) => (seconds * 1e6) / items.length
