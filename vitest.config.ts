@@ -1,6 +1,7 @@
 import * as os from "node:os"
 import { defineConfig } from "vitest/config"
 import { BaseSequencer, type TestSpecification } from "vitest/node"
+import * as Forced from "./test/support/Forced.ts"
 
 /** The files that take longest begin first, so that no worker is left alone with one in the end. */
 const longest = [
@@ -32,6 +33,7 @@ class LongestFirst extends BaseSequencer {
 const workers = Math.max(2, os.availableParallelism() - 1)
 
 export default defineConfig({
+  plugins: [Forced.vite],
   test: {
     include: ["test/**/*.test.ts"],
     setupFiles: ["test/support/turns.ts"],

@@ -12,7 +12,7 @@ import * as VerifyingKey from "../../src/core/VerifyingKey.ts"
 import * as Tables from "../../src/store/Tables.ts"
 import * as Migrations from "../../src/store/Migrations.ts"
 import * as Data from "./Data.ts"
-import { Database } from "./Raw.ts"
+import { Database } from "./Rows.ts"
 
 /** The one table that a reader fills. */
 export const readerTable = `CREATE TABLE bench_read (

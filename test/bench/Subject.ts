@@ -12,7 +12,7 @@ import * as StreamController from "../../src/stream/StreamController.ts"
 import * as Check from "./Check.ts"
 import * as Data from "./Data.ts"
 import * as Mode from "./Mode.ts"
-import { applicationTable } from "./Raw.ts"
+import { applicationTable } from "./Rows.ts"
 import { type Measured, type Time, timed } from "./Timing.ts"
 
 /** The application that is measured: its handler writes one row with an ordinary template. */
@@ -100,11 +100,13 @@ export const publish = (crypto: Crypto.Service, data: Data.Data, mode: Mode.Mode
     })
   )
 
-/** A controller on a database of its own. */
+export type Controller = Effect.Effect.Success<ReturnType<typeof open>>
+
+/** A controller on a database of its own; in memory, that has no file. */
 export const withController = <A, E>(
   mode: Mode.Mode,
   batching: Mode.Batching,
-  use: (controller: Controller) => Effect.Effect<A, E, SqlClient.SqlClient | Scope.Scope>
+  use: (controller: Controller, filename: string) => Effect.Effect<A, E, SqlClient.SqlClient | Scope.Scope>
 ): Promise<A> =>
   Mode.withFile(mode, (filename) =>
     Effect.gen(function* () {
@@ -112,13 +114,11 @@ export const withController = <A, E>(
       yield* sql.unsafe(`PRAGMA synchronous = ${Mode.synchronous(mode)}`)
       yield* sql.unsafe(applicationTable)
       const options = { pipeline, application, batchSize: Mode.batchSize(batching) }
-      return yield* use(yield* StreamController.make(options))
+      return yield* use(yield* StreamController.make(options), filename)
     }).pipe(Effect.scoped, Effect.provide(SqliteClient.layer({ filename })), Effect.runPromise)
   )
 
 // internal
-
-type Controller = Effect.Effect.Success<ReturnType<typeof open>>
 
 const open = () => StreamController.make({ pipeline, application })
 

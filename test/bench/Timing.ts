@@ -31,6 +31,13 @@ export const timed = async (run: () => Promise<void>): Promise<Time> => {
   return { seconds, cpu: (system + user) / 1e6 }
 }
 
+/** Bytes that are in use, of objects and of what they point to outside the heap, after a collection. */
+export const heap = (): number => {
+  collect()
+  const { arrayBuffers, heapUsed } = process.memoryUsage()
+  return heapUsed + arrayBuffers
+}
+
 /** The middle one; the mean of the two in the middle where there is none. */
 export const median = (values: ReadonlyArray<number>): number => {
   const sorted = [...values].sort((a, b) => a - b)

@@ -7,10 +7,10 @@ import type * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import * as inspector from "node:inspector/promises"
-import * as Crypto from "../../src/core/Crypto.ts"
 import * as Data from "./Data.ts"
 import * as Mode from "./Mode.ts"
-import { Database } from "./Raw.ts"
+import * as Part from "./Part.ts"
+import { Database } from "./Rows.ts"
 import * as Report from "./Report.ts"
 import * as Stages from "./Stages.ts"
 import * as Subject from "./Subject.ts"
@@ -105,7 +105,7 @@ const functions = async (data: Data.Data, mode: Mode.Mode): Promise<void> => {
 
 const main = async (): Promise<void> => {
   const mode = Mode.modes.find((mode) => process.argv.includes(mode)) ?? "full"
-  const crypto = await Effect.runPromise(Effect.provide(Crypto.Crypto, Crypto.layer))
+  const crypto = await Effect.runPromise(Part.crypto)
   console.log(`${Report.machine(crypto.name)}\ningest/${mode}/${batching}, ${count} operations`)
   const data = Data.make(crypto, count)
   if (batching === "batched") await stages(Stages.input(crypto, data), mode)

@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Stream from "effect/Stream"
 import { spawn } from "node:child_process"
-import * as Crypto from "../../src/core/Crypto.ts"
+import type * as Crypto from "../../src/core/Crypto.ts"
 import * as Application from "../../src/pipeline/Application.ts"
 import * as Consumer from "../../src/pipeline/Consumer.ts"
 import * as Pipeline from "../../src/pipeline/Pipeline.ts"
@@ -22,6 +22,8 @@ import * as Transaction from "../../src/store/Transaction.ts"
 import * as Data from "./Data.ts"
 import * as History from "./History.ts"
 import * as Mode from "./Mode.ts"
+import * as Part from "./Part.ts"
+import * as Report from "./Report.ts"
 import { median } from "./Timing.ts"
 
 const page = 100
@@ -136,15 +138,24 @@ const measure = (crypto: Crypto.Service, count: number, kills: number) =>
   })
 
 const main = async (): Promise<void> => {
-  const isQuick = process.argv.includes("--quick")
-  const crypto = await Effect.runPromise(Effect.provide(Crypto.Crypto, Crypto.layer))
+  const crypto = await Effect.runPromise(Part.crypto)
   const rows = []
-  for (const count of isQuick ? [1_000, 20_000] : [1_000, 10_000, 100_000, 1_000_000]) {
-    rows.push(await measure(crypto, count, count >= 20_000 ? (isQuick ? 3 : 20) : 0))
+  for (const count of Part.quick ? [1_000, 10_000] : [1_000, 10_000, 100_000, 1_000_000]) {
+    rows.push(await measure(crypto, count, Part.quick ? (count > 1_000 ? 2 : 0) : count > 10_000 ? 20 : 0))
   }
-  console.log(`| operations | raw/s | rebuild/s | ratio | CPU µs | peak heap, MB | opens in, ms | killed |`)
+  const results = new Report.Results()
+  console.log(
+    `## Rebuilding, and opening\n\n| operations | raw/s | rebuild/s | ratio | CPU µs | peak heap, MB | opens in, ms | killed |`
+  )
   console.log(`|--:|--:|--:|--:|--:|--:|--:|--:|`)
-  for (const { count, cpu, dead, open, peak, rate, raw } of rows) {
+  for (const { count, cpu, dead, open, peak, problems, rate, raw } of rows) {
+    const row = `rebuild/${count.toLocaleString("en")}`
+    results.note(`${row}/raw`, "ops/s", raw)
+    results.note(`${row}/rate`, "ops/s", rate, { limits: [`${row}/raw`] })
+    results.note(`${row}/cpu`, "µs", cpu)
+    results.note(`${row}/heap`, "MB", peak)
+    results.note(`${row}/opening`, "ms", open)
+    results.wrong(row, problems)
     const cells = [
       count,
       Math.round(raw),
@@ -157,9 +168,8 @@ const main = async (): Promise<void> => {
     ]
     console.log(`| ${cells.join(" | ")} |`)
   }
-  const wrong = rows.flatMap(({ count, problems }) => problems.map((problem) => `${count}: ${problem}`))
-  for (const problem of wrong) console.error(problem)
-  if (wrong.length > 0) process.exitCode = 1
+  console.log("")
+  Part.finish(results)
 }
 
 const at = process.argv.indexOf("--child")

@@ -67,7 +67,7 @@ const pipeline = Pipeline.make(LogIntegrity.processor).pipe(
 )
 const open = <A, E, R>(
   application: Application.Application<Deletion.Tombstone & StreamController.Placed, A, E, R>,
-  batchSize = 100
+  batchSize?: number
 ) => StreamController.make({ pipeline, application, batchSize, crypto: Layer.succeed(Crypto.Crypto, native) })
 
 const fresh = <A, E>(

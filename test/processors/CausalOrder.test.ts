@@ -43,7 +43,7 @@ const listener = () => {
 const open = (
   application: ReturnType<typeof listener>["application"],
   options?: CausalOrder.Options,
-  batchSize = 100
+  batchSize?: number
 ) =>
   StreamController.make({
     pipeline: Pipeline.make(LogIntegrity.processor).pipe(

@@ -30,7 +30,7 @@ import { shuffled } from "../support/Delivery.ts"
 import { cut, fresh, sizeOf, Writer } from "../support/Flood.ts"
 import { state } from "../support/Peer.ts"
 
-const open = (options: Limits.Options<Extensions.Any>, batchSize = 100) =>
+const open = (options: Limits.Options<Extensions.Any>, batchSize?: number) =>
   StreamController.make({
     pipeline: Pipeline.make(Limits.make(options)).pipe(Pipeline.andThen(LogIntegrity.processor)),
     application: Application.none,

@@ -48,8 +48,8 @@ const listener = (no: "no" | "keeps" | undefined = undefined) => {
   return { told, application }
 }
 
-const open = (application: ReturnType<typeof listener>["application"]) =>
-  StreamController.make({ pipeline, application, crypto, extensions: NodeExtensions.codec })
+const open = (application: ReturnType<typeof listener>["application"], batchSize?: number) =>
+  StreamController.make({ pipeline, application, crypto, extensions: NodeExtensions.codec, batchSize })
 
 const kept = Effect.gen(function* () {
   const sql = yield* SqlClient.SqlClient
@@ -209,7 +209,7 @@ describe("a prune operation", () => {
   test(
     "also what was rejected or waited in its own batch, before it came",
     Effect.gen(function* () {
-      const controller = yield* open(listener("no").application)
+      const controller = yield* open(listener("no").application, 4)
       const parrot = new Author(native, 1, topic)
       for (const said of ["no", "after no", "more"]) parrot.next(text(said))
       const prune = parrot.next(text("from here on"), true)

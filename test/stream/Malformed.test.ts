@@ -24,9 +24,9 @@ import * as Apples from "../support/Apples.ts"
 import { Author, signingKey, state } from "../support/Peer.ts"
 
 const topic = Topic.named(native, "apples")
-const sized = (batchSize: number) =>
+const sized = (batchSize?: number) =>
   StreamController.make({ pipeline: Pipeline.make(LogIntegrity.processor), application: Application.none, batchSize })
-const open = sized(100)
+const open = sized()
 const fresh = <A, E>(self: Effect.Effect<A, E, SqlClient.SqlClient | Scope.Scope>) =>
   Effect.scoped(Effect.provide(Effect.zipRight(Apples.tables, self), SqliteClient.layer({ filename: ":memory:" })))
 

@@ -134,7 +134,7 @@ describe("pulling", () => {
   test(
     "tells what will not be seen, and what is gone, and forgets that when it is acknowledged",
     Effect.gen(function* () {
-      const controller = yield* open([])
+      const controller = yield* open([], undefined, { batchSize: 3 })
       const about = { key, topic: yield* topic }
       yield* publish(controller, 1, 2, 3)
       const [one] = yield* take(controller, 1)

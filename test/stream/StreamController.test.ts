@@ -134,7 +134,7 @@ const odd = <E, R>(
 ) =>
   StreamController.make({
     pipeline: Apples.pipeline,
-    batchSize: options?.batchSize ?? 100,
+    batchSize: options?.batchSize,
     application: Application.bytes({
       name: "odd",
       version: 1,

@@ -36,7 +36,7 @@ type Waits = ReadonlyMap<Hash, ReadonlyArray<Hash>>
 const none: Waits = new Map()
 
 /** A controller whose application says no to bodies that begin with 0xff, and skips those with 0xfe. */
-const open = (waits: Waits = none, batchSize = 100) =>
+const open = (waits: Waits = none, batchSize?: number) =>
   StreamController.make({
     batchSize,
     pipeline: Pipeline.make(Dependencies.processor(({ id }) => waits.get(id) ?? [])).pipe(

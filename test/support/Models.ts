@@ -77,7 +77,7 @@ const pipeline = Pipeline.make(LogIntegrity.processor).pipe(
 /** Opens a controller on all that models have to do with. */
 export const open = <A, E, R>(
   application: Application.Application<Deletion.Tombstone & StreamController.Placed, A, E, R>,
-  batchSize = 100
+  batchSize?: number
 ) => StreamController.make({ pipeline, application, batchSize, crypto: Layer.succeed(Crypto.Crypto, native) })
 
 /** A peer with a database in memory, for one test. */

@@ -6,6 +6,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import * as process from "node:process"
 import * as url from "node:url"
+import * as Forced from "./Forced.ts"
 
 const root = url.fileURLToPath(new URL("../..", import.meta.url))
 
@@ -27,9 +28,9 @@ export interface Child {
 
 /** Bundles a program, `child.ts` where no other is named, into a directory; gives the way to start it there. */
 export const build = (dir: string, program = path.join(import.meta.dirname, "child.ts")) =>
-  Effect.sync(() => {
+  Effect.promise(async () => {
     const main = path.join(dir, "child.mjs")
-    esbuild.buildSync({
+    await esbuild.build({
       entryPoints: [program],
       outfile: main,
       bundle: true,
@@ -38,7 +39,8 @@ export const build = (dir: string, program = path.join(import.meta.dirname, "chi
       // Native code is loaded from where it is installed.
       external: ["better-sqlite3", "sodium-native"],
       // Bundled CommonJS asks for Node's modules in its own way.
-      banner: { js: `import { createRequire } from "node:module"\nconst require = createRequire(import.meta.url)` }
+      banner: { js: `import { createRequire } from "node:module"\nconst require = createRequire(import.meta.url)` },
+      plugins: [Forced.bundled]
     })
     fs.symlinkSync(path.join(root, "node_modules"), path.join(dir, "node_modules"))
     return (...args: ReadonlyArray<string>): Child => start(main, args)

@@ -21,6 +21,7 @@ import type { Needs, OpenError, Options, Placed, StreamController } from "../Str
 import * as Backlog from "./backlog.ts"
 import * as Collect from "./collect.ts"
 import * as Control from "./control.ts"
+import * as Defaults from "./defaults.ts"
 import * as Intake from "./intake.ts"
 import * as Open from "./open.ts"
 import * as Publishing from "./publish.ts"
@@ -51,7 +52,8 @@ export const make = <Out extends Placed, A, E, R, E2, R2, R3, X extends Extensio
         return Effect.asVoid(PubSub.publish(told, one))
       })
     const setup = defaults(options, consumers, crypto, progress)
-    const decode = options.crypto === undefined ? yield* Verifier.make(crypto) : Verifier.inline(crypto)
+    const isBeside = options.crypto === undefined || Defaults.besideGiven
+    const decode = isBeside ? yield* Verifier.make(crypto) : Verifier.inline(crypto)
     const provide = <B, Err>(self: Effect.Effect<B, Err, SqlClient | R | R2 | R3>): Effect.Effect<B, Err> =>
       Effect.mapInputContext(self, (current: Context.Context<never>) =>
         // A call that comes after a commit still carries that transaction; it must not be taken for an open one.
@@ -118,7 +120,7 @@ const defaults = <Out extends Placed, A, E, R, E2, R2, R3, X extends Extensions.
   // Without a codec `X` is its default, which is what this codec reads.
   codec: options.extensions ?? (Extensions.any as unknown as Extensions.Codec<X>),
   policy: options.policy ?? defaultPolicy,
-  batchSize: Math.max(1, options.batchSize ?? 100),
+  batchSize: Math.max(1, options.batchSize ?? Defaults.batchSize),
   capacity: options.capacity ?? 1_000_000,
   capacityPerAuthor: options.capacityPerAuthor ?? 100_000,
   busyLimit: Duration.decode(options.busyLimit ?? "5 seconds"),

@@ -12,6 +12,7 @@ import type * as Crypto from "../../core/Crypto.ts"
 import * as Header from "../../core/Header.ts"
 import * as Operation from "../../core/Operation.ts"
 import * as VerifyingKey from "../../core/VerifyingKey.ts"
+import * as Defaults from "./defaults.ts"
 import * as SignatureWorker from "./signatureWorker.ts"
 
 /** An operation that was read, or why it is none. */
@@ -19,9 +20,6 @@ export type Decoded = Either.Either<Operation.Operation, Header.InvalidHeader | 
 
 /** Decodes operations, in their order. */
 export type Verifier = (raws: ReadonlyArray<Operation.Raw>) => Effect.Effect<ReadonlyArray<Decoded>>
-
-/** Fewer signatures than this are checked sooner than a worker has been asked. */
-const worthwhile = 8
 
 /** Checks everything on this thread. */
 export const inline =
@@ -36,7 +34,7 @@ export const make = (crypto: Crypto.Service): Effect.Effect<Verifier, never, Sco
     if (crypto.name !== "sodium-native") return here
     const worker = yield* SignatureWorker.make
     return (raws) =>
-      raws.length < worthwhile ? here(raws) : Effect.flatMap(worker, (check) => decode(crypto, check, raws))
+      raws.length < Defaults.worthwhile ? here(raws) : Effect.flatMap(worker, (check) => decode(crypto, check, raws))
   })
 
 // internal

@@ -1,0 +1,10 @@
+/** What a controller does where its options say nothing. A test run can force other values, each by its one line here. */
+
+/** Operations to a transaction. */
+export const batchSize = 100
+
+/** Fewer signatures than this are checked sooner than a worker has been asked. */
+export const worthwhile = 8
+
+/** Whether a worker checks signatures although the options give a `Crypto`, which then is not used as it is. */
+export const besideGiven = false
