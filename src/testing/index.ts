@@ -13,3 +13,9 @@ export * as Journal from "./Journal.ts"
 export * as Promises from "./Promises.ts"
 /** What is in a database, for comparisons. */
 export * as Snapshot from "./Snapshot.ts"
+/** Histories as pictures in text. */
+export * as Picture from "./Picture.ts"
+/** How operations reach a peer: any order, twice, in pieces, with restarts. */
+export * as Delivery from "./Delivery.ts"
+/** What a processor and an application of one's own have to keep. */
+export * as Laws from "./Laws.ts"

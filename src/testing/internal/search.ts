@@ -1,0 +1,71 @@
+/** Looks for a history that breaks a law, and for the smallest one that breaks the same. */
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as FastCheck from "effect/FastCheck"
+import * as Scope from "effect/Scope"
+import type { Plan } from "../Delivery.ts"
+import type { History } from "../History.ts"
+
+/** A law that is broken; ids stand in the detail as they are. */
+export interface Breach<out Law extends string = string> {
+  readonly law: Law
+  readonly detail: string
+}
+
+/** What is tried. */
+export interface Case {
+  readonly history: History
+  readonly plan: Plan
+}
+
+/** What was found, and how it is found again. */
+export interface Found<Law extends string> extends Case, Breach<Law> {
+  readonly seed: number
+  readonly path: string
+}
+
+/** How much is tried, and where it begins. */
+export interface Options {
+  readonly runs: number
+  readonly seed: number | undefined
+  readonly path: string | undefined
+  readonly shrinkFor: Duration.DurationInput
+}
+
+/** Tries cases until one breaks a law, and then smaller ones for a while. */
+export const search = <Law extends string, R>(
+  cases: FastCheck.Arbitrary<Case>,
+  trial: (one: Case) => Effect.Effect<Breach<Law> | undefined, never, R>,
+  { path, runs, seed, shrinkFor }: Options
+): Effect.Effect<Found<Law> | undefined, never, R> =>
+  Effect.contextWithEffect((context: Context.Context<R>) => {
+    let found: (Breach<Law> & Case) | undefined
+    let until = Infinity
+    const attempt = (one: Case) =>
+      Effect.gen(function* () {
+        if ((yield* Clock.currentTimeMillis) > until) return true
+        const breach = yield* trial(one)
+        // The smallest one shall break what the first one broke.
+        if (breach === undefined || (found !== undefined && found.law !== breach.law)) return true
+        if (found === undefined) until = (yield* Clock.currentTimeMillis) + Duration.toMillis(shrinkFor)
+        found = { ...one, ...breach }
+        return false
+      })
+    const check = (signal: AbortSignal) =>
+      FastCheck.check(
+        // fast-check shrinks, and it speaks promises; the scope of the caller is not the trial's.
+        FastCheck.asyncProperty(cases, (one) =>
+          Effect.runPromise(Effect.provide(attempt(one), Context.omit(Scope.Scope)(context) as Context.Context<R>), {
+            signal
+          })
+        ),
+        { numRuns: runs, ...(seed === undefined ? {} : { seed }), ...(path === undefined ? {} : { path }) }
+      )
+    return Effect.map(Effect.promise(check), (details) =>
+      details.failed && found !== undefined
+        ? { ...found, seed: details.seed, path: details.counterexamplePath ?? "" }
+        : undefined
+    )
+  })
