@@ -5,18 +5,24 @@
  * @example
  * it.effect("quota keeps the laws", () => Laws.processor(quota(3)))
  */
-import * as Duration from "effect/Duration"
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as FastCheck from "effect/FastCheck"
 import * as Schema from "effect/Schema"
 import * as Crypto from "../core/Crypto.ts"
-import * as FastCheck from "effect/FastCheck"
 import type * as Extensions from "../core/Extensions.ts"
+import type * as Application from "../pipeline/Application.ts"
 import type * as Event from "../pipeline/Event.ts"
 import * as Pipeline from "../pipeline/Pipeline.ts"
 import type * as Processor from "../pipeline/Processor.ts"
 import * as LogIntegrity from "../processors/LogIntegrity.ts"
+import type { Transaction } from "../store/Transaction.ts"
 import * as Delivery from "./Delivery.ts"
 import * as History from "./History.ts"
+import * as ApplicationLaws from "./internal/applicationLaws.ts"
 import type * as Peer from "./internal/peer.ts"
 import * as ProcessorLaws from "./internal/processorLaws.ts"
 import * as Search from "./internal/search.ts"
@@ -37,6 +43,22 @@ export const processorLaws: Readonly<Record<ProcessorLaw, string>> = {
   traceless: "what is rejected leaves nothing behind",
   rebuilds: "built again of what was accepted, its state is the same",
   recalls: "what it adds to an event is had again when that is handed over again"
+}
+
+/** A law of applications. */
+export type ApplicationLaw = ApplicationLaws.Law
+
+/** What each law of applications demands. */
+export const applicationLaws: Readonly<Record<ApplicationLaw, string>> = {
+  runs: "it throws nothing, and its own statements do not fail",
+  ends: "its handler ends within its time limit",
+  attached: "its handler waits for all work that it begins",
+  atomic: "when a statement fails, everything of the operation is there or nothing",
+  once: "delivered twice, in pieces, with restarts and failures in between, an operation has its effects once",
+  traceless: "what is rejected leaves nothing behind",
+  forgets: "of a body that was pruned or deleted nothing is left in its tables",
+  resets: "after a reset its tables are as in the beginning",
+  rebuilds: "built again of what was accepted, its tables are the same"
 }
 
 /** A law is broken. */
@@ -129,10 +151,11 @@ export const processor: {
     const { behind } = options
     const stack = (one: Processor.Processor<Placed, Adds, E, R>) => stacked(one, behind)
     const names = stack(processor).processors.map(({ name }) => name)
+    let accepted = 0
     const found = yield* Search.search(
       FastCheck.record({
-        history: History.arbitrary(crypto, histories(names, options.history)),
-        plan: Delivery.arbitrary()
+        plan: Delivery.arbitrary(),
+        history: History.arbitrary(crypto, histories(names, options.history))
       }),
       ProcessorLaws.trial({
         processor,
@@ -140,12 +163,81 @@ export const processor: {
         crypto,
         asks: (law) => except[law] === undefined,
         snapshot,
-        evidence
+        evidence,
+        accepted: () => void accepted++
       }),
       search(options)
     )
     if (found !== undefined) return yield* broken(processor.name, found, processorLaws[found.law])
+    if (accepted === 0) return yield* nothingTried(processor.name, options)
   })
+
+/** Options of the laws of applications. */
+export interface ApplicationOptions<A> extends Options<ApplicationLaw> {
+  /** The messages of operations, such as `Arbitrary.make(Transfer)`. Default: bodies of a few random bytes, or none. */
+  readonly messages?: FastCheck.Arbitrary<A> | undefined
+  /** Writes what has to be there before the first operation. Default: nothing. */
+  readonly prepare?: Effect.Effect<unknown, SqlError, SqlClient> | undefined
+}
+
+/**
+ * Tries the laws of applications ({@link applicationLaws}). It stands behind `LogIntegrity`, or behind the `pipeline` that it is used with;
+ * operations are pruned and deleted where that has `Pruning` and `Deletion`. Needs nothing but what application and pipeline need.
+ *
+ * @example
+ * it.effect("apples keeps the laws", () => Laws.application(apples, { messages: Arbitrary.make(Transfer) }))
+ */
+export const application: {
+  <A, E, R>(
+    application: Application.Application<Placed, A, E, R>,
+    options?: ApplicationOptions<A>
+  ): Effect.Effect<void, LawBroken, Needs<Exclude<R, Transaction>>>
+  <Out extends LogIntegrity.InPlace & Event.Event, A, E, R, E2, R2>(
+    application: Application.Application<Out, A, E, R>,
+    options: ApplicationOptions<A> & {
+      readonly pipeline: Pipeline.Pipeline<Event.Event<Extensions.Any>, Out, E2, R2>
+    }
+  ): Effect.Effect<void, LawBroken, Needs<Exclude<R, Transaction> | R2>>
+} = <A, E, R, E2, R2>(
+  application: Application.Application<Placed, A, E, R>,
+  options: ApplicationOptions<A> & {
+    readonly pipeline?: Pipeline.Pipeline<Event.Event<Extensions.Any>, Placed, E2, R2>
+  } = {}
+) => {
+  const tried = Effect.gen(function* () {
+    const crypto = yield* Effect.provide(Crypto.Crypto, Crypto.layer)
+    const { except = {}, messages, prepare = Effect.void, snapshot = {} } = options
+    const pipeline: Pipeline.Pipeline<Event.Event<Extensions.Any>, Placed, unknown, R2> = options.pipeline ??
+    Pipeline.make(LogIntegrity.make<Extensions.Any>())
+    const names = pipeline.processors.map(({ name }) => name)
+    const body = messages?.map((message) => Either.getOrThrow(application.encode(message)))
+    let accepted = 0
+    const found = yield* Search.search(
+      FastCheck.record({
+        // In order: what an application makes of operations may depend on it.
+        plan: Delivery.arbitrary({ changes: ["repeat", "repeat", "cut", "cut", "restart", "collect"] }),
+        history: History.arbitrary(
+          crypto,
+          histories(names, { ...(body === undefined ? {} : { body }), ...options.history })
+        )
+      }),
+      ApplicationLaws.trial({
+        application,
+        pipeline,
+        prepare,
+        crypto,
+        asks: (law) => except[law] === undefined,
+        snapshot,
+        accepted: () => void accepted++
+      }),
+      search(options)
+    )
+    if (found !== undefined) return yield* broken(application.name, found, applicationLaws[found.law])
+    if (accepted === 0) return yield* nothingTried(application.name, options)
+  })
+  // What is left of `R` without the services that the laws bring; TypeScript cannot see that of a parameter.
+  return tried as Effect.Effect<void, LawBroken, Needs<Exclude<R, Transaction> | R2>>
+}
 
 // internal
 
@@ -181,6 +273,21 @@ const histories = (processors: ReadonlyArray<string>, options: History.Options =
   ...options
 })
 
+/** Laws that nothing was tried of are kept by everybody. */
+const nothingTried = (subject: string, { path = "", seed = 0 }: Options<string>): Effect.Effect<void, LawBroken> =>
+  path === ""
+    ? new LawBroken({
+        subject,
+        law: "runs",
+        demands: "it accepts something",
+        detail: "no operation was accepted, so nothing was tried. Give it histories or messages that it takes.",
+        history: "(any)",
+        delivery: "(any)",
+        seed,
+        path
+      })
+    : Effect.void
+
 const broken = (subject: string, found: Search.Found<string>, demands: string): LawBroken => {
   const named = Picture.named(found.history, found.detail)
   return new LawBroken({
@@ -190,7 +297,7 @@ const broken = (subject: string, found: Search.Found<string>, demands: string): 
     // Other ids are nobody's: of a log, of a topic.
     detail: named.replaceAll(/\b[0-9a-f]{64}\b/g, (id) => `${id.slice(0, 8)}…`),
     history: Picture.draw(found.history),
-    delivery: Delivery.show(found.plan, found.history),
+    delivery: found.inOrder ? "in order, all at once" : Delivery.show(found.plan, found.history),
     seed: found.seed,
     path: found.path
   })

@@ -25,5 +25,4 @@ export const text = (value: unknown, depth = 16): string => {
 
 // internal
 
-const sorted = <A>(items: Iterable<A>, show: (item: A) => string): string =>
-  Array.from(items, show).sort().join(", ")
+const sorted = <A>(items: Iterable<A>, show: (item: A) => string): string => Array.from(items, show).sort().join(", ")

@@ -15,7 +15,7 @@ import * as SqlFaults from "../SqlFaults.ts"
 import * as Differences from "./differences.ts"
 import * as Peer from "./peer.ts"
 import * as Probe from "./probe.ts"
-import type { Breach, Case } from "./search.ts"
+import type { Breach, Case, Sought } from "./search.ts"
 import * as Witness from "./witness.ts"
 
 /** The laws of processors. */
@@ -34,19 +34,23 @@ export interface Subject<Out, Adds, E, R> {
   readonly snapshot: Snapshot.Options
   /** Tables in which something of a rejection may stay. */
   readonly evidence: ReadonlyArray<string>
+  /** Is told that something was accepted. */
+  readonly accepted: () => void
 }
 
 /** Tries one case; gives the first law that it breaks. */
 export const trial =
   <Out, Adds, E, R>(subject: Subject<Out, Adds, E, R>) =>
-  ({ history, plan }: Case) =>
+  ({ history, plan }: Case, sought?: Sought<Law>) =>
     Effect.gen(function* () {
       const { operations } = history
-      const first = yield* Peer.run(delivered(subject, Delivery.plain, operations, true))
-      const early = first.breaches.find(({ law }) => subject.asks(law))
+      const asks = (law: Law) => subject.asks(law) && (sought === undefined || sought.law === law)
+      const first = yield* Peer.run(delivered(subject, Delivery.plain, operations, asks("rebuilds") || asks("recalls")))
+      const early = first.breaches.find(({ law }) => asks(law))
       if (early !== undefined) return early
+      if ((first.snapshot["applecart_operations"] ?? []).length > 0) subject.accepted()
       const rejected = new Set(first.rejected.map(({ id }) => id))
-      if (subject.asks("traceless") && rejected.size > 0) {
+      if (asks("traceless") && rejected.size > 0) {
         const without = operations.filter(({ id }) => !rejected.has(id))
         const second = yield* Peer.run(delivered(subject, Delivery.plain, without))
         const traces = Differences.between("had they not come", second.snapshot, "as it is", first.snapshot, [
@@ -54,14 +58,18 @@ export const trial =
           ...subject.evidence
         ])
         if (traces !== undefined) {
-          return breach("traceless", `${Array.from(rejected).join(", ")} left something behind, and were rejected. ${traces}`)
+          return breach(
+            "traceless",
+            `${Array.from(rejected).join(", ")} left something behind, and were rejected. ${traces}`
+          )
         }
       }
+      if (sought?.inOrder === true) return undefined
       const other = yield* Peer.run(delivered(subject, plan, operations))
-      const late = other.breaches.find(({ law }) => subject.asks(law))
-      if (late !== undefined) return late
+      const late = other.breaches.find(({ law }) => asks(law))
+      if (late !== undefined) return { ...late, inOrder: false }
       const differs = Differences.between("in order", first.snapshot, "as delivered", other.snapshot)
-      return subject.asks("converges") && differs !== undefined ? breach("converges", differs) : undefined
+      return asks("converges") && differs !== undefined ? breach("converges", differs, false) : undefined
     }).pipe(
       Effect.catchAll((error) => Effect.succeed(breach("runs", `it failed with ${error._tag}: ${error.message}`))),
       Effect.catchAllDefect((defect) => Effect.succeed(breach("runs", `it died: ${String(defect)}`)))
@@ -69,7 +77,7 @@ export const trial =
 
 // internal
 
-const breach = (law: Law, detail: string): Breach<Law> => ({ law, detail })
+const breach = (law: Law, detail: string, inOrder = true): Breach<Law> => ({ law, detail, inOrder })
 
 /** What a delivery left. */
 interface Left {
@@ -114,7 +122,10 @@ const delivered = <Out, Adds, E, R>(
       Effect.flatMap(open(100), (controller) => Effect.zipRight(controller.drain, controller.collect()))
     )
     const rejected = yield* rejections
-    const breaches: Array<Breach<Law>> = [...bugs(subject.processor.name, rejected), ...witness.breaches]
+    const breaches: Array<Breach<Law>> = [
+      ...witness.breaches.map(({ detail, law }) => breach(law, detail)),
+      ...bugs(subject.processor.name, rejected)
+    ]
     const before = yield* Snapshot.lasting(subject.snapshot)
     if (again && breaches.length === 0) {
       yield* Effect.scoped(Effect.flatMap(open(100, 1), (controller) => controller.drain))
@@ -129,8 +140,11 @@ const bugs = (name: string, rejected: ReadonlyArray<Rejected>): ReadonlyArray<Br
   rejected.flatMap(({ id, message, processor, tag }) => {
     if (processor !== name) return []
     if (tag === "NothingToWaitFor") return [breach("defers", `about ${id}: ${message}`)]
-    return tag === "Defect" ? [breach("runs", `about ${id}: ${message}`)] : []
+    return tag === "Defect" ? [breach("runs", `about ${id}: ${firstLine(message)}`)] : []
   })
+
+/** Without the stack behind it. */
+const firstLine = (message: string): string => message.split("\n")[0] ?? message
 
 const rejections = Effect.flatMap(
   SqlClient.SqlClient,
@@ -144,7 +158,9 @@ const parked = Effect.flatMap(SqlClient.SqlClient, (sql) =>
     sql<{ id: string; message: string }>`SELECT lower(hex(o.id)) AS id, json_extract(d.reason, '$.message') AS message
       FROM applecart_deliveries AS d JOIN applecart_operations AS o ON o.position = d.position ORDER BY d.position`,
     (rows) =>
-      rows.map(({ id, message }) => breach("rebuilds", `${id} was accepted, and is not when it is built again: ${message}`))
+      rows.map(({ id, message }) =>
+        breach("rebuilds", `${id} was accepted, and is not when it is built again: ${message}`)
+      )
   )
 )
 
@@ -152,11 +168,9 @@ const compareRebuilt = (before: Snapshot.Snapshot, after: Snapshot.Snapshot): Re
   const differs = (ignore: ReadonlyArray<string>) =>
     Differences.between("as it was", before, "built again", after, ignore)
   const own = differs([Probe.table])
+  if (own !== undefined) return [breach("rebuilds", own)]
   const handed = differs(Object.keys(before).filter((table) => table !== Probe.table))
-  return [
-    ...(own === undefined ? [] : [breach("rebuilds", own)]),
-    ...(handed === undefined ? [] : [breach("recalls", handed)])
-  ]
+  return handed === undefined ? [] : [breach("recalls", handed)]
 }
 
 /** What a processor adds may be a matter of time; whoever compares peers leaves it out. */

@@ -12,7 +12,12 @@ import type { History } from "../History.ts"
 export interface Breach<out Law extends string = string> {
   readonly law: Law
   readonly detail: string
+  /** Whether the history breaks it in order, all at once: the delivery does not matter then. */
+  readonly inOrder: boolean
 }
+
+/** What a smaller case has to break as well. */
+export type Sought<Law extends string> = Pick<Breach<Law>, "law" | "inOrder">
 
 /** What is tried. */
 export interface Case {
@@ -37,7 +42,7 @@ export interface Options {
 /** Tries cases until one breaks a law, and then smaller ones for a while. */
 export const search = <Law extends string, R>(
   cases: FastCheck.Arbitrary<Case>,
-  trial: (one: Case) => Effect.Effect<Breach<Law> | undefined, never, R>,
+  trial: (one: Case, sought: Sought<Law> | undefined) => Effect.Effect<Breach<Law> | undefined, never, R>,
   { path, runs, seed, shrinkFor }: Options
 ): Effect.Effect<Found<Law> | undefined, never, R> =>
   Effect.contextWithEffect((context: Context.Context<R>) => {
@@ -46,7 +51,11 @@ export const search = <Law extends string, R>(
     const attempt = (one: Case) =>
       Effect.gen(function* () {
         if ((yield* Clock.currentTimeMillis) > until) return true
-        const breach = yield* trial(one)
+        if (found?.inOrder === true && one.history === found.history) {
+          found = { ...found, plan: one.plan }
+          return false
+        }
+        const breach = yield* trial(one, found)
         // The smallest one shall break what the first one broke.
         if (breach === undefined || (found !== undefined && found.law !== breach.law)) return true
         if (found === undefined) until = (yield* Clock.currentTimeMillis) + Duration.toMillis(shrinkFor)

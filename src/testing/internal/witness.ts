@@ -51,7 +51,8 @@ const decide = <Key extends string | number, S, In extends Event, Adds extends o
   event: In
 ): Effect.Effect<Processor.Decision<Key, S, Adds>, E> =>
   Effect.gen(function* () {
-    const breach = (law: Law, detail: string) => void witness.breaches.push({ law, detail: `about ${event.id}: ${detail}` })
+    const breach = (law: Law, detail: string) =>
+      void witness.breaches.push({ law, detail: `about ${event.id}: ${detail}` })
     const mine = new Set<Key>([...parts.keys(event), ...(parts.laterKeys?.(event) ?? [])])
     const inputs = () => Canonical.text([event, Array.from(mine, (key) => [key, state(key)])])
     const asked: Processor.State<Key, S> = (key) => {
@@ -67,8 +68,7 @@ const decide = <Key extends string | number, S, In extends Event, Adds extends o
     if (inputs() !== before) breach("pure", "it changes the state or the event that it was given")
     const first = Canonical.text(exit)
     const second = Canonical.text(yield* Effect.exit(Effect.suspend(() => parts.decide(state, event))))
-    if (first !== second)
-      breach("deterministic", `asked twice, it decides differently: first ${first}, then ${second}`)
+    if (first !== second) breach("deterministic", `asked twice, it decides differently: first ${first}, then ${second}`)
     if (Exit.isSuccess(exit)) note(witness, exit.value, event, breach)
     return yield* exit
   })
