@@ -19,3 +19,7 @@ export * as Picture from "./Picture.ts"
 export * as Delivery from "./Delivery.ts"
 /** What a processor and an application of one's own have to keep. */
 export * as Laws from "./Laws.ts"
+/** Keys, hashes, topics, single operations. */
+export * as Arbitraries from "./Arbitraries.ts"
+/** Operations with exactly one flaw, and what each is refused with. */
+export * as Flaws from "./Flaws.ts"
