@@ -151,6 +151,7 @@ export const processor: {
     const { behind } = options
     const stack = (one: Processor.Processor<Placed, Adds, E, R>) => stacked(one, behind)
     const names = stack(processor).processors.map(({ name }) => name)
+    const asks = (law: ProcessorLaw): boolean => except[law] === undefined
     let accepted = 0
     const found = yield* Search.search(
       FastCheck.record({
@@ -161,11 +162,12 @@ export const processor: {
         processor,
         stack,
         crypto,
-        asks: (law) => except[law] === undefined,
+        asks,
         snapshot,
         evidence,
         accepted: () => void accepted++
       }),
+      asks,
       search(options)
     )
     if (found !== undefined) return yield* broken(processor.name, found, processorLaws[found.law])
@@ -211,6 +213,7 @@ export const application: {
     Pipeline.make(LogIntegrity.make<Extensions.Any>())
     const names = pipeline.processors.map(({ name }) => name)
     const body = messages?.map((message) => Either.getOrThrow(application.encode(message)))
+    const asks = (law: ApplicationLaw): boolean => except[law] === undefined
     let accepted = 0
     const found = yield* Search.search(
       FastCheck.record({
@@ -226,10 +229,11 @@ export const application: {
         pipeline,
         prepare,
         crypto,
-        asks: (law) => except[law] === undefined,
+        asks,
         snapshot,
         accepted: () => void accepted++
       }),
+      asks,
       search(options)
     )
     if (found !== undefined) return yield* broken(application.name, found, applicationLaws[found.law])

@@ -389,5 +389,6 @@ describe("the laws need", () => {
 
 const afterwards = Processor.stateless({
   name: "afterwards",
-  decide: (_: Event.Event & CausalOrder.InOrder) => Either.right(Processor.accept())
+  decide: ({ missing }: Event.Event & CausalOrder.InOrder) =>
+    Either.right(missing.length === 0 ? Processor.accept() : Processor.defer(missing))
 })

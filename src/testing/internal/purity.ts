@@ -2,10 +2,10 @@
  * Looks whether an effect reads the clock or random numbers: those of Effect, and those of JavaScript. What is read stays as it is; it
  * is only noted, and what is global is put back when the effect has ended.
  */
-import * as Clock from "effect/Clock"
+import type * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
-import * as Random from "effect/Random"
+import type * as Exit from "effect/Exit"
+import type * as Random from "effect/Random"
 
 /** How it ended, and what it read, by the names that a programmer knows. */
 export interface Seen<A, E> {

@@ -43,6 +43,7 @@ export interface Options {
 export const search = <Law extends string, R>(
   cases: FastCheck.Arbitrary<Case>,
   trial: (one: Case, sought: Sought<Law> | undefined) => Effect.Effect<Breach<Law> | undefined, never, R>,
+  asks: (law: Law) => boolean,
   { path, runs, seed, shrinkFor }: Options
 ): Effect.Effect<Found<Law> | undefined, never, R> =>
   Effect.contextWithEffect((context: Context.Context<R>) => {
@@ -57,7 +58,7 @@ export const search = <Law extends string, R>(
         }
         const breach = yield* trial(one, found)
         // The smallest one shall break what the first one broke.
-        if (breach === undefined || (found !== undefined && found.law !== breach.law)) return true
+        if (breach === undefined || !asks(breach.law) || (found !== undefined && found.law !== breach.law)) return true
         if (found === undefined) until = (yield* Clock.currentTimeMillis) + Duration.toMillis(shrinkFor)
         found = { ...one, ...breach }
         return false
@@ -72,9 +73,10 @@ export const search = <Law extends string, R>(
         ),
         { numRuns: runs, ...(seed === undefined ? {} : { seed }), ...(path === undefined ? {} : { path }) }
       )
-    return Effect.map(Effect.promise(check), (details) =>
-      details.failed && found !== undefined
-        ? { ...found, seed: details.seed, path: details.counterexamplePath ?? "" }
-        : undefined
-    )
+    return Effect.flatMap(Effect.promise(check), (details) => {
+      if (!details.failed) return Effect.succeed(undefined)
+      // It failed without saying what is broken: the trial itself is.
+      if (found === undefined) return Effect.die(details.errorInstance)
+      return Effect.succeed({ ...found, seed: details.seed, path: details.counterexamplePath ?? "" })
+    })
   })
