@@ -22,8 +22,8 @@ import * as Laws from "../../src/testing/Laws.ts"
 
 const seed = 20_261_127
 /** Machines that run tests are busy. */
-const limit = 60_000
-const shrinkFor = "20 seconds"
+const limit = 300_000
+const shrinkFor = "4 minutes"
 
 const removing = Pipeline.make(LogIntegrity.processor).pipe(
   Pipeline.andThen(Pruning.processor),

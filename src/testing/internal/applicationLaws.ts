@@ -47,20 +47,11 @@ export const trial =
     Effect.gen(function* () {
       const { operations } = history
       const asks = (law: Law) => subject.asks(law) && (sought === undefined || sought.law === law)
-      const first = yield* Peer.run(oneByOne(subject, operations, { history, asks }))
-      const early = first.breaches.find(({ law }) => asks(law))
-      if (early !== undefined) return early
-      const accepted = first.order
-      if (asks("traceless") && accepted.length < operations.length) {
-        const without = yield* Peer.run(oneByOne(subject, accepted))
-        const traces = Differences.between("had they not come", without.tables, "as it is", first.tables)
-        if (traces !== undefined) return breach("traceless", `rejected operations left something behind. ${traces}`)
+      if (sought?.law !== "once") {
+        const early = yield* inOrder(subject, history, asks)
+        if (early !== undefined || sought?.inOrder === true) return early
       }
-      if (asks("atomic")) {
-        const torn = yield* Peer.run(withFaults(subject, operations, first))
-        if (torn !== undefined) return torn
-      }
-      if (sought?.inOrder === true || !asks("once")) return undefined
+      if (!asks("once")) return undefined
       const again = yield* Peer.run(delivered(subject, plan, operations))
       const expected = yield* Peer.run(oneByOne(subject, again.order))
       const differs = Differences.between("handled once each", expected.tables, "as delivered", again.tables)
@@ -76,6 +67,25 @@ export const trial =
 // internal
 
 const breach = (law: Law, detail: string, inOrder = true): Breach<Law> => ({ law, detail, inOrder })
+
+/** What a history breaks that comes in order. */
+const inOrder = <Out extends StreamController.Placed, A, E, R, E2, R2>(
+  subject: Subject<Out, A, E, R, E2, R2>,
+  history: History,
+  asks: (law: Law) => boolean
+) =>
+  Effect.gen(function* () {
+    const { operations } = history
+    const first = yield* Peer.run(oneByOne(subject, operations, { history, asks }))
+    const early = first.breaches.find(({ law }) => asks(law))
+    if (early !== undefined) return early
+    if (asks("traceless") && first.order.length < operations.length) {
+      const without = yield* Peer.run(oneByOne(subject, first.order))
+      const traces = Differences.between("had they not come", without.tables, "as it is", first.tables)
+      if (traces !== undefined) return breach("traceless", `rejected operations left something behind. ${traces}`)
+    }
+    return asks("atomic") ? yield* Peer.run(withFaults(subject, operations, first)) : undefined
+  })
 
 /** What an operation left when it was handled: the tables behind it, and the statements at which it was at work. */
 interface Step {
@@ -135,7 +145,7 @@ const oneByOne = <Out extends StreamController.Placed, A, E, R, E2, R2>(
           const answers = yield* controller.processAll([Operation.raw(operation)])
           const { at } = seen
           for (const answer of answers) breaches.push(...bugs(subject.application.name, answer))
-          steps.push({ at, tables: yield* tables })
+          if (whole?.asks("atomic") === true) steps.push({ at, tables: yield* tables })
         }
       })
     )

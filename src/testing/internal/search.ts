@@ -5,7 +5,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import * as Scope from "effect/Scope"
-import type { Plan } from "../Delivery.ts"
+import * as Delivery from "../Delivery.ts"
 import type { History } from "../History.ts"
 
 /** A law that is broken; ids stand in the detail as they are. */
@@ -22,7 +22,7 @@ export type Sought<Law extends string> = Pick<Breach<Law>, "law" | "inOrder">
 /** What is tried. */
 export interface Case {
   readonly history: History
-  readonly plan: Plan
+  readonly plan: Delivery.Plan
 }
 
 /** What was found, and how it is found again. */
@@ -49,18 +49,19 @@ export const search = <Law extends string, R>(
   Effect.contextWithEffect((context: Context.Context<R>) => {
     let found: (Breach<Law> & Case) | undefined
     let until = Infinity
+    /** What smaller cases came to. */
+    const known = new Map<string, Breach<Law> | undefined>()
     const attempt = (one: Case) =>
       Effect.gen(function* () {
         if ((yield* Clock.currentTimeMillis) > until) return true
-        if (found?.inOrder === true && one.history === found.history) {
-          found = { ...found, plan: one.plan }
-          return false
-        }
-        const breach = yield* trial(one, found)
-        // The smallest one shall break what the first one broke.
+        // Many smaller numbers mean the same operations.
+        const key = keyOf(one, found?.inOrder === true)
+        const breach = known.has(key) ? known.get(key) : yield* trial(one, found)
+        if (found !== undefined) known.set(key, breach)
         if (breach === undefined || !asks(breach.law) || (found !== undefined && found.law !== breach.law)) return true
         if (found === undefined) until = (yield* Clock.currentTimeMillis) + Duration.toMillis(shrinkFor)
         found = { ...one, ...breach }
+        known.set(keyOf(one, breach.inOrder), breach)
         return false
       })
     const check = (signal: AbortSignal) =>
@@ -80,3 +81,9 @@ export const search = <Law extends string, R>(
       return Effect.succeed({ ...found, seed: details.seed, path: details.counterexamplePath ?? "" })
     })
   })
+
+// internal
+
+/** The same for cases in which the same operations are delivered in the same way; `inOrder`: the way does not matter. */
+const keyOf = ({ history, plan }: Case, inOrder: boolean): string =>
+  [history.operations.map(({ id }) => id), ...(inOrder ? [] : [Delivery.show(plan, history)])].join("\n")
