@@ -8,6 +8,8 @@ const longest = [
   "Faults",
   "Kills",
   "Layers",
+  "Laws.application",
+  "Laws.processor",
   "Garbage",
   "Rebuild",
   "Controller.model",

@@ -82,7 +82,20 @@ export interface Processor<in In, out Adds, out E, out R> {
   readonly version: number
   /** Empties its tables, for a rebuild. `undefined`: it has nothing that could be rebuilt. */
   readonly reset: Effect.Effect<unknown, SqlError, Transaction | SqlClient | R> | undefined
+  /** The same processor with somebody looking on; for tests, such as `Laws` of `applecart/testing`. */
+  readonly watched: (watch: Watch) => Processor<In, Adds, E, R>
 }
+
+/** What a {@link Watch} sees of a processor: where its states come from, what becomes of them, where they go. */
+export type Parts<Key, S, In extends Event, Adds extends object, E, R> = Pick<
+  Options<Key, S, In, Adds, E, SqlClient | R, SqlClient | Transaction | R>,
+  "keys" | "laterKeys" | "load" | "decide" | "save"
+>
+
+/** Wraps the parts of a processor, whatever its keys and its states are. */
+export type Watch = <Key extends string | number, S, In extends Event, Adds extends object, E, R>(
+  parts: Parts<Key, S, In, Adds, E, R>
+) => Parts<Key, S, In, Adds, E, R>
 
 /** A processor at work on one batch. */
 export interface Session<in In, out Adds, out E, out R> {
@@ -262,7 +275,8 @@ function build<Key extends string | number, S, In extends Event, Adds extends ob
     migrations: options.migrations ?? [],
     check: (event) => options.check?.(event) ?? Either.void,
     collect: (limit) => wide.collect?.(limit) ?? Effect.succeed(0),
-    open: () => open(wide, recall)
+    open: () => open(wide, recall),
+    watched: (watch) => build({ ...wide, ...watch(wide) }, recall)
   }
 }
 

@@ -21,6 +21,7 @@ import * as Extensions from "../core/Extensions.ts"
 import * as Operation from "../core/Operation.ts"
 import * as SigningKey from "../core/SigningKey.ts"
 import * as Topic from "../core/Topic.ts"
+import * as Picture from "./Picture.ts"
 
 /**
  * - `say`: the next operation of a log;
@@ -58,7 +59,7 @@ export interface Entry {
   readonly deletes: ReadonlyArray<string>
 }
 
-/** A history, written down: valid operations, each after those it names. */
+/** A history, written down: valid operations, each after those it names. A property that fails with one shows its picture. */
 export interface History {
   readonly deeds: ReadonlyArray<Deed>
   readonly entries: ReadonlyArray<Entry>
@@ -136,10 +137,14 @@ export const write = (crypto: Crypto.Service, deeds: ReadonlyArray<Deed>, option
     names.set(entry.operation.id, entry.name)
     entries.push(entry)
   }
-  return { deeds, entries, names, operations: entries.map(({ operation }) => operation) }
+  return pictured({ deeds, entries, names, operations: entries.map(({ operation }) => operation) })
 }
 
 // internal
+
+/** How fast-check prints it. Not enumerable, so that two histories of the same deeds are equal. */
+const pictured = (history: History): History =>
+  Object.defineProperty(history, FastCheck.toStringMethod, { value: () => `\n${Picture.draw(history)}\n` })
 
 /** What a log has come to. */
 interface Log {

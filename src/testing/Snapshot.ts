@@ -27,18 +27,22 @@ export interface Options {
 export const lasting = (options: Options = {}): Effect.Effect<Snapshot, SqlError, SqlClient.SqlClient> =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
-    const names = (yield* sql<{ name: string }>`
-      SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name`).map(
-      ({ name }) => name
-    )
-    const there = new Set(names)
+    const there = new Set(yield* names)
     const found: Record<string, ReadonlyArray<Row>> = {}
     for (const [table, { needs, select }] of Object.entries(ours)) {
       if (needs.every((one) => there.has(one)) && !options.ignore?.includes(table))
         found[table] = yield* sql.unsafe<Row>(select)
     }
+    return { ...found, ...(yield* own(options)) }
+  })
+
+/** The part of {@link lasting} that is not ours: the tables of the application, and of processors that are not built in. */
+export const own = (options: Options = {}): Effect.Effect<Snapshot, SqlError, SqlClient.SqlClient> =>
+  Effect.gen(function* () {
+    const sql = yield* SqlClient.SqlClient
+    const found: Record<string, ReadonlyArray<Row>> = {}
     const local = new Set(options.columns ?? ["position"])
-    for (const table of names) {
+    for (const table of yield* names) {
       if (table.startsWith("applecart_") || options.ignore?.includes(table)) continue
       const columns = yield* sql<{ name: string }>`SELECT name FROM pragma_table_info(${table}) ORDER BY cid`
       found[table] = yield* rows(
@@ -79,6 +83,14 @@ export const rows = (
   })
 
 // internal
+
+const names = Effect.flatMap(SqlClient.SqlClient, (sql) =>
+  Effect.map(
+    sql<{ name: string }>`
+      SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name`,
+    (found) => found.map(({ name }) => name)
+  )
+)
 
 const hex = (column: string, name: string) => `lower(hex(${column})) AS ${name}`
 

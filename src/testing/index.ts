@@ -15,3 +15,13 @@ export * as Promises from "./Promises.ts"
 export * as Snapshot from "./Snapshot.ts"
 /** Damaged, cut, repeated and reordered input: bytes and sequences of operations. */
 export * as InputFaults from "./InputFaults.ts"
+/** Histories as pictures in text. */
+export * as Picture from "./Picture.ts"
+/** How operations reach a peer: any order, twice, in pieces, with restarts. */
+export * as Delivery from "./Delivery.ts"
+/** What a processor and an application of one's own have to keep. */
+export * as Laws from "./Laws.ts"
+/** Keys, hashes, topics, single operations. */
+export * as Arbitraries from "./Arbitraries.ts"
+/** Operations with exactly one flaw, and what each is refused with. */
+export * as Flaws from "./Flaws.ts"

@@ -12,6 +12,7 @@ import * as TestClock from "effect/TestClock"
 import * as Crypto from "../../src/core/Crypto.ts"
 import type { Hash } from "../../src/core/Hash.ts"
 import * as NodeExtensions from "../../src/core/NodeExtensions.ts"
+import * as Extensions from "../../src/core/Extensions.ts"
 import * as OpenExtensions from "../../src/core/OpenExtensions.ts"
 import * as Operation from "../../src/core/Operation.ts"
 import * as Application from "../../src/pipeline/Application.ts"
@@ -21,6 +22,7 @@ import * as CausalOrder from "../../src/processors/CausalOrder.ts"
 import * as LogIntegrity from "../../src/processors/LogIntegrity.ts"
 import * as Pruning from "../../src/processors/Pruning.ts"
 import * as StreamController from "../../src/stream/StreamController.ts"
+import * as Histories from "../../src/testing/History.ts"
 import * as SqlFaults from "../../src/testing/SqlFaults.ts"
 import { native } from "../core/support.ts"
 import { shuffled } from "../support/Delivery.ts"
@@ -76,7 +78,7 @@ const test = <A, E>(name: string, body: Effect.Effect<A, E, SqlClient.SqlClient 
 
 /** Which operations come directly before one: those it names, and the one before it in its log. */
 const parents = (operation: Operation.Operation): ReadonlyArray<Hash> => [
-  ...Either.getOrThrow(OpenExtensions.decode(operation.header.extensions)).previous,
+  ...Either.getOrThrow(Extensions.any.decode(operation.header.extensions)).previous,
   ...(operation.header.backlink === undefined ? [] : [operation.header.backlink])
 ]
 const respects = (order: ReadonlyArray<Hash>, operations: ReadonlyArray<Operation.Operation>) => {
@@ -107,13 +109,13 @@ describe("an operation", () => {
 
   it("of a graph that arrives in any order is accepted in one run, and every edge is respected", () => {
     const graph = FastCheck.record({
-      history: History.deeds(30, ["say"]),
+      history: Histories.arbitrary(native, { most: 30, kinds: ["say"] }),
       order: FastCheck.integer(),
       batchSize: FastCheck.constantFrom(1, 3, 100)
     })
     const respected = FastCheck.asyncProperty(graph, ({ batchSize, history, order }) =>
       Effect.gen(function* () {
-        const operations = History.write(history)
+        const { operations } = history
         const { application, heard } = listener()
         const controller = yield* open(application, undefined, batchSize)
         yield* controller.receiveAll(shuffled(raws(...operations), order))
@@ -291,9 +293,9 @@ describe("the order for readers", () => {
     }).pipe(Effect.scoped, Effect.provide(database), Effect.runPromise)
 
   it("is the same on peers that have the same operations, respects every edge, and reads both ways", () => {
-    const history = History.deeds(30, ["say", "say", "say", "prune"])
+    const history = Histories.arbitrary(native, { most: 30, kinds: ["say", "say", "say", "prune"] })
     const shared = FastCheck.asyncProperty(history, FastCheck.integer(), async (history, order) => {
-      const operations = History.write(history)
+      const { operations } = history
       const expected = await read(raws(...operations))
       assert.isTrue(respects(expected, operations))
       assert.deepStrictEqual(await read(shuffled(raws(...operations), order)), expected)

@@ -4,22 +4,21 @@ import type * as SqlClient from "@effect/sql/SqlClient"
 import { assert } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as FastCheck from "effect/FastCheck"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as Cbor from "../../src/core/Cbor.ts"
 import * as Crypto from "../../src/core/Crypto.ts"
 import type { Hash } from "../../src/core/Hash.ts"
 import * as OpenExtensions from "../../src/core/OpenExtensions.ts"
-import * as Operation from "../../src/core/Operation.ts"
+import type * as Operation from "../../src/core/Operation.ts"
 import type * as Application from "../../src/pipeline/Application.ts"
 import * as Pipeline from "../../src/pipeline/Pipeline.ts"
 import * as Deletion from "../../src/processors/Deletion.ts"
 import * as LogIntegrity from "../../src/processors/LogIntegrity.ts"
 import * as Pruning from "../../src/processors/Pruning.ts"
 import * as StreamController from "../../src/stream/StreamController.ts"
+import * as Delivery from "../../src/testing/Delivery.ts"
 import { native } from "../core/support.ts"
-import { cut, shuffled, type Step } from "./Delivery.ts"
 import * as History from "./History.ts"
 
 export const { logId, topic } = History
@@ -88,38 +87,21 @@ export const fresh = <A, E>(self: Effect.Effect<A, E, SqlClient.SqlClient | Scop
 export const seeded = process.env["CI"] === undefined ? {} : { seed: 20_261_124 }
 
 /** How operations reach a peer. */
-export const delivery = FastCheck.record({
-  order: FastCheck.integer(),
-  cuts: FastCheck.integer(),
-  most: FastCheck.constantFrom(1, 3, 8, 60),
-  batchSize: FastCheck.constantFrom(1, 2, 7, 100)
-})
-type Delivery = typeof delivery extends FastCheck.Arbitrary<infer A> ? A : never
-
-const ways: ReadonlyArray<Step["_tag"]> = ["Process", "Receive", "ReceiveAndDrain", "Restart", "Process"]
+export const delivery = Delivery.arbitrary({ faults: false })
 
 /** Delivers operations in any order and pieces, some twice, with restarts in between; nothing is left over. */
 export const deliver = <A, E, R>(
   application: Application.Application<Deletion.Tombstone & StreamController.Placed, A, E, R>,
   operations: ReadonlyArray<Operation.Operation>,
-  { batchSize, cuts, most, order }: Delivery
+  plan: Delivery.Plan
 ) =>
   Effect.gen(function* () {
-    const raws = operations.map(Operation.raw)
-    const again = raws.filter((_, index) => (index + order) % 3 === 0)
-    const rest = [...cut(shuffled([...raws, ...again], order), cuts, most, ways)]
-    do {
-      yield* Effect.scoped(
-        Effect.gen(function* () {
-          const controller = yield* open(application, batchSize)
-          for (let step = rest.shift(); step !== undefined && step._tag !== "Restart"; step = rest.shift()) {
-            if (step._tag === "Process") yield* controller.processAll(step.raws)
-            else yield* controller.receiveAll(step.raws)
-            if (step._tag === "ReceiveAndDrain") yield* controller.drain
-          }
-          yield* controller.drain
-          if (rest.length === 0) assert.deepInclude(yield* controller.status, { queued: 0, waiting: 0 })
-        })
-      )
-    } while (rest.length > 0)
+    yield* Delivery.deliver((batchSize) => open(application, batchSize), plan, operations)
+    yield* Effect.scoped(
+      Effect.gen(function* () {
+        const controller = yield* open(application)
+        yield* controller.drain
+        assert.deepInclude(yield* controller.status, { queued: 0, waiting: 0 })
+      })
+    )
   })
