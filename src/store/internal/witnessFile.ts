@@ -101,6 +101,16 @@ export const make = (node: Node, path: string, absorb: Absorb, compactAbove = 1 
     }
   }
 
+  /** After a failure nothing is taken for read: it is begun anew. */
+  const attempt = <A>(evaluate: () => A): Effect.Effect<A, Trouble> =>
+    Effect.try({
+      try: evaluate,
+      catch: (cause) => {
+        close()
+        return trouble(cause)
+      }
+    })
+
   const all = attempt(() => refresh()?.known ?? new Map<Log.Key, Known>())
   const told = { damaged: 0 }
   const warn = Effect.suspend(() => {
@@ -131,14 +141,10 @@ interface Open {
   readonly known: Map<Log.Key, Known>
 }
 
-const attempt = <A>(evaluate: () => A): Effect.Effect<A, Trouble> =>
-  Effect.try({
-    try: evaluate,
-    catch: (cause) => ({
-      code: Predicate.hasProperty(cause, "code") && typeof cause.code === "string" ? cause.code : undefined,
-      detail: cause instanceof Error ? cause.message : String(cause)
-    })
-  })
+const trouble = (cause: unknown): Trouble => ({
+  code: Predicate.hasProperty(cause, "code") && typeof cause.code === "string" ? cause.code : undefined,
+  detail: cause instanceof Error ? cause.message : String(cause)
+})
 
 const most = 1 << 16
 

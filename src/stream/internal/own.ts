@@ -112,8 +112,8 @@ export const enter = (
   })
 
 /**
- * Tells the witness what it missed, when a database is opened: before anything of it is handed on. A log on which nothing may be
- * published is warned about; everything else goes on.
+ * Tells the witness what it missed, when a database is opened: before anything of it is handed on. A log that something is missing
+ * of is warned about (a fork was told when it came); everything else goes on.
  */
 export const catchUp = (witness: Witness.Service | undefined): Effect.Effect<void, SqlError, SqlClient> =>
   witness === undefined
@@ -128,7 +128,7 @@ export const catchUp = (witness: Witness.Service | undefined): Effect.Effect<voi
             Effect.flatMap((entry) =>
               entry?._tag === "Published" && facts.own === "witnessed" ? witness.write(entry) : Effect.void
             ),
-            Effect.catchTags({ OwnLogBehind: warn, OwnLogForked: warn, OwnLogUnwitnessed: warn })
+            Effect.catchTags({ OwnLogBehind: warn, OwnLogForked: () => Effect.void, OwnLogUnwitnessed: warn })
           )
         }
       }).pipe(Effect.catchTag("WitnessFailed", warn))
