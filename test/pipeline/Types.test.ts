@@ -243,7 +243,12 @@ export const inference = (controller: Effect.Effect.Success<ReturnType<typeof op
   holds<Equal<Own["_tag"], Errors_["_tag"] | Draft | Unsafe["_tag"] | Witnessing["_tag"]>>()
   // every error that names a log of ours can be handed on as it is
   const again = (error: Unsafe) => Effect.zipRight(controller.own.acknowledgeFork(error), controller.own.confirm(error))
-  type Confirmed = Errors.OwnLogBehind | Errors.OwnLogForked | Errors.WitnessFailed | Errors.InsideTransaction | SqlError
+  type Confirmed =
+    | Errors.OwnLogBehind
+    | Errors.OwnLogForked
+    | Errors.WitnessFailed
+    | Errors.InsideTransaction
+    | SqlError
   holds<Equal<Failure<typeof again>, Confirmed>>()
   // @ts-expect-error a log has an author
   controller.own.confirm({ topic })

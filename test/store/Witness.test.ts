@@ -137,7 +137,7 @@ describe("its file", () => {
       assert.deepStrictEqual(seqNums(yield* witness.all), { "01": 4 })
     }))
 
-  test("that is large is written anew when it is opened, and what others append meanwhile is not lost", (file) =>
+  test("that is large is written anew before it is written to, and what others append meanwhile is not lost", (file) =>
     Effect.gen(function* () {
       const found = yield* WitnessFile.node
       if (found === undefined) return yield* Effect.dieMessage("this is Node")
@@ -156,12 +156,15 @@ describe("its file", () => {
         }
       }
       const compacting = WitnessFile.make(meddled, file, Witness.absorb, 1000)
-      assert.deepStrictEqual(seqNums(yield* compacting.all), { "01": 39, "02": 5 })
+      assert.deepStrictEqual(seqNums(yield* compacting.all), { "01": 39 })
+      assert.strictEqual(fs.statSync(file).size, before)
+      yield* compacting.append(published(3, 1))
+      assert.deepStrictEqual(seqNums(yield* compacting.all), { "01": 39, "02": 5, "03": 1 })
       assert.isBelow(fs.statSync(file).size, before / 4)
       // He finds the new file by himself.
       yield* writer.write(published(1, 40))
-      assert.deepStrictEqual(seqNums(yield* compacting.all), { "01": 40, "02": 5 })
-      assert.deepStrictEqual(seqNums(yield* (yield* opened(file)).all), { "01": 40, "02": 5 })
+      assert.deepStrictEqual(seqNums(yield* compacting.all), { "01": 40, "02": 5, "03": 1 })
+      assert.deepStrictEqual(seqNums(yield* (yield* opened(file)).all), { "01": 40, "02": 5, "03": 1 })
       assert.deepStrictEqual(fs.readdirSync(path.dirname(file)), [path.basename(file)])
       yield* compacting.close
     }))

@@ -45,8 +45,8 @@ export interface File {
 export type Absorb = (known: Known | undefined, entry: Entry) => Known
 
 /**
- * The file is made with the first line. One that is larger than `compactAbove` bytes is written anew when it is opened, with a line
- * for each log.
+ * The file is made with the first line. One that is larger than `compactAbove` bytes is written anew, with a line for each log, before
+ * something is appended first.
  */
 export const make = (node: Node, path: string, absorb: Absorb, compactAbove = 1 << 20): File => {
   const { fs } = node
@@ -72,32 +72,36 @@ export const make = (node: Node, path: string, absorb: Absorb, compactAbove = 1 
     const there = fs.statSync(path, { throwIfNoEntry: false })
     if (there === undefined || there.ino !== open?.ino || there.size < open.read) close()
     if (there === undefined) return undefined
-    const isNew = open === undefined
-    open ??= begin(fs.openSync(path, "a+", 0o600))
+    open ??= begin(fs.openSync(path, "r"))
     take(fs, open, absorb)
-    if (isNew && open.read > compactAbove && open.lines > 2 * open.known.size) {
-      const fd = compact(node, path, open)
-      if (fd !== undefined) {
-        close()
-        open = begin(fd)
-        take(fs, open, absorb)
-      }
-    }
     return open
   }
 
-  const create = (): Open => {
-    open = begin(fs.openSync(path, "a+", 0o600))
-    syncDirectory(node, path)
-    return open
+  let isOpened = false
+  /** Once, before the first line: whoever only reads changes nothing. */
+  const tidy = (): void => {
+    if (isOpened) return
+    const found = refresh()
+    isOpened = true
+    const isLarge = found !== undefined && found.read > compactAbove && found.lines > 2 * found.known.size
+    if (isLarge) compact(node, path, found)
   }
 
   /** Until the line stands in the file that has the name: somebody may have put another in its place meanwhile. */
   const append = (entry: Entry): void => {
+    tidy()
     for (;;) {
-      const at = refresh() ?? create()
-      write(fs, at.fd, `${at.titled ? "" : `\n${Lines.title}\n`}${Lines.write(entry)}`)
-      if (fs.statSync(path, { throwIfNoEntry: false })?.ino === at.ino) return
+      const found = refresh()
+      const fd = fs.openSync(path, "a", 0o600)
+      try {
+        const { ino } = fs.fstatSync(fd)
+        const titled = found?.ino === ino && found.titled
+        write(fs, fd, `${titled ? "" : `\n${Lines.title}\n`}${Lines.write(entry)}`)
+        if (found === undefined) syncDirectory(node, path)
+        if (fs.statSync(path, { throwIfNoEntry: false })?.ino === ino) return
+      } finally {
+        fs.closeSync(fd)
+      }
     }
   }
 
@@ -211,24 +215,25 @@ const syncDirectory = ({ dirname, fs }: Node, path: string): void => {
 const abandoned = 60_000
 
 /**
- * Puts a file in its place that has one line for each log; gives it, open. None where another process is about to do the same.
+ * Puts a file in its place that has one line for each log; not where another process is about to do the same.
  * What others append meanwhile is appended again: whoever has checked that the old file has the name had written before it lost it.
  */
-const compact = (node: Node, path: string, old: Open): number | undefined => {
+const compact = (node: Node, path: string, old: Open): void => {
   const { fs } = node
   const next = `${path}-next`
   const left = fs.statSync(next, { throwIfNoEntry: false })
-  if (left !== undefined && left.mtimeMs > fs.fstatSync(old.fd).mtimeMs - abandoned) return undefined
+  if (left !== undefined && left.mtimeMs > fs.fstatSync(old.fd).mtimeMs - abandoned) return
   fs.rmSync(next, { force: true })
-  const made = fs.openSync(next, "wx", 0o600)
-  const lines = Array.from(old.known, ([log, { place }]) => Lines.write({ _tag: "Confirmed", log, place }))
-  write(fs, made, `${Lines.title}\n${lines.join("")}`)
-  fs.closeSync(made)
-  fs.renameSync(next, path)
-  syncDirectory(node, path)
-  const fd = fs.openSync(path, "a+")
-  const buffer = new Uint8Array(Math.max(0, fs.fstatSync(old.fd).size - old.read))
-  const rest = buffer.subarray(0, fs.readSync(old.fd, buffer, 0, buffer.length, old.read))
-  if (rest.length > 0) write(fs, fd, `\n${new TextDecoder("latin1").decode(rest)}\n`)
-  return fd
+  const fd = fs.openSync(next, "ax", 0o600)
+  try {
+    const lines = Array.from(old.known, ([log, { place }]) => Lines.write({ _tag: "Confirmed", log, place }))
+    write(fs, fd, `${Lines.title}\n${lines.join("")}`)
+    fs.renameSync(next, path)
+    syncDirectory(node, path)
+    const buffer = new Uint8Array(Math.max(0, fs.fstatSync(old.fd).size - old.read))
+    const rest = buffer.subarray(0, fs.readSync(old.fd, buffer, 0, buffer.length, old.read))
+    if (rest.length > 0) write(fs, fd, `\n${new TextDecoder("latin1").decode(rest)}\n`)
+  } finally {
+    fs.closeSync(fd)
+  }
 }

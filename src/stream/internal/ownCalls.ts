@@ -88,9 +88,8 @@ export const alarm = (crypto: Crypto.Service, busyLimit: Duration.Duration): Eff
     })
   }))
 
-// internal
-
-const status = (
+/** What is known of all our own logs. */
+export const status = (
   witness: Witness.Service | undefined
 ): Effect.Effect<ReadonlyArray<OwnLog>, SqlError | WitnessFailed, SqlClient> =>
   Effect.gen(function* () {
@@ -100,6 +99,8 @@ const status = (
     const elsewhere = known.flatMap((log) => (here.has(log) ? [] : [Log.parse(log)])).filter((log) => log !== undefined)
     return yield* Effect.forEach([...own, ...elsewhere], (log) => Effect.flatMap(Safety.see(witness, log), described))
   })
+
+// internal
 
 const described = (seen: Safety.Seen): Effect.Effect<OwnLog, SqlError, SqlClient> => {
   const { author, forks, head, logId, topic } = seen.facts
