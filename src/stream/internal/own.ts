@@ -7,7 +7,7 @@
  * ahead only where commits were lost.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Log from "../../core/Log.ts"
 import * as OwnLogs from "../../store/OwnLogs.ts"
@@ -112,8 +112,8 @@ export const enter = (
   })
 
 /**
- * Tells the witness what it missed, when a database is opened: before anything of it is handed on. A log that something is missing
- * of is warned about (a fork was told when it came); everything else goes on.
+ * Tells the witness what it missed, when a database is opened: before anything of it is handed on. What is not safe to publish on is
+ * told whoever publishes, and everything else goes on.
  */
 export const catchUp = (witness: Witness.Service | undefined): Effect.Effect<void, SqlError, SqlClient> =>
   witness === undefined
@@ -124,17 +124,9 @@ export const catchUp = (witness: Witness.Service | undefined): Effect.Effect<voi
         const known = yield* witness.all
         for (const facts of own) {
           const seen = { name: witness.name, known: known.get(Log.key(facts.author, facts.logId)) }
-          yield* judge({ facts, witness: seen }).pipe(
-            Effect.flatMap((entry) =>
-              entry?._tag === "Published" && facts.own === "witnessed" ? witness.write(entry) : Effect.void
-            ),
-            Effect.catchTags({ OwnLogBehind: warn, OwnLogForked: () => Effect.void, OwnLogUnwitnessed: warn })
-          )
+          const judged = yield* Effect.either(judge({ facts, witness: seen }))
+          if (judged._tag === "Left" && judged.left instanceof SqlError) return yield* judged.left
+          const entry = judged._tag === "Right" ? judged.right : undefined
+          if (entry?._tag === "Published" && facts.own === "witnessed") yield* witness.write(entry)
         }
-      }).pipe(Effect.catchTag("WitnessFailed", warn))
-
-// internal
-
-function warn(error: Unsafe | WitnessFailed): Effect.Effect<void> {
-  return Effect.logWarning(error.message)
-}
+      }).pipe(Effect.catchTag("WitnessFailed", (error) => Effect.logWarning(error.message)))
