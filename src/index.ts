@@ -57,12 +57,16 @@ export * as Operations from "./store/Operations.ts"
 export * as Shares from "./store/Shares.ts"
 /** What an SQL error means: nobody's verdict, or the operation's own fault. */
 export * as SqlReason from "./store/SqlReason.ts"
+/** The logs of our own, as the database shows them. */
+export * as OwnLogs from "./store/OwnLogs.ts"
 /** Removing operations and bodies, for processors of one's own. */
 export * as Removal from "./store/Removal.ts"
 /** How much is where. */
 export * as Status from "./store/Status.ts"
 /** Transactions, and the capability that writes require. */
 export * as Transaction from "./store/Transaction.ts"
+/** What remembers outside the database how far our own logs are. */
+export * as Witness from "./store/Witness.ts"
 
 /** The handler at the end of the pipeline. */
 export * as Application from "./pipeline/Application.ts"
@@ -105,6 +109,8 @@ export * as Events from "./models/Events.ts"
 export * as Errors from "./stream/Errors.ts"
 /** What can be asked of the consumers of a controller. */
 export type * as Consumers from "./stream/Consumers.ts"
+/** Our own logs, and whether it is safe to publish on them. */
+export type * as Own from "./stream/Own.ts"
 /** What must happen outside the database, at least once. */
 export * as Outbox from "./stream/Outbox.ts"
 /** Accepted operations for readers that are not in the database. */

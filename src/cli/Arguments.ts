@@ -16,6 +16,7 @@ const valued = new Set([
   "--limit",
   "--why",
   "--older-than",
+  "--up-to",
   "--after",
   "--consumer",
   "--from",

@@ -14,12 +14,16 @@ import * as Topics from "../store/Topics.ts"
 import * as Database from "./Database.ts"
 import * as Filter from "./Filter.ts"
 import * as Output from "./Output.ts"
+import * as Own from "./own.ts"
 
 /** `status`. */
 export const status = ({ db }: { readonly db: string }) =>
   Effect.gen(function* () {
-    const { found, readers } = yield* Database.look(db, Effect.all({ found: Status.status, readers: ofReaders }))
-    yield* Output.result(statusText(db, found, readers), { ...found, ...readers })
+    const { found, own, readers } = yield* Database.look(
+      db,
+      Effect.all({ found: Status.status, readers: ofReaders, own: Own.own })
+    )
+    yield* Output.result(statusText(db, found, readers, own), { ...found, ...readers, ...own })
   })
 
 /** `topics`. */
@@ -110,7 +114,12 @@ const readersText = ({ consumers, inFlight, lag, parked, replays }: Readers): st
   return consumers + lag + parked === 0 ? "" : `${said.join(", ")}: applecart consumers`
 }
 
-const statusText = (db: string, found: Status.Status, readers: Readers | undefined): string => {
+const statusText = (
+  db: string,
+  found: Status.Status,
+  readers: Readers | undefined,
+  own: Own.OwnFields | undefined
+): string => {
   const rows: Array<ReadonlyArray<string | number>> = [
     ["accepted", found.accepted, `last position ${found.position}`],
     ["queued", found.queued, found.queued === 0 ? "" : "to be processed: applecart replay"],
@@ -126,7 +135,9 @@ const statusText = (db: string, found: Status.Status, readers: Readers | undefin
   if (found.deleted > 0) rows.push(["deleted", found.deleted, "of the accepted: header only, on their authors' wish"])
   if (found.skipped > 0) rows.push(["skipped", found.skipped, "of the accepted: header only"])
   if (found.forks > 0) rows.push(["forks", found.forks, "authors who signed two operations for one place"])
-  return `${db}\n${Output.table(rows, "  ")}`
+  if (own !== undefined && own.ownLogs > 0) rows.push(["own logs", own.ownLogs, Own.text(own)])
+  const unsafe = (own?.unsafe ?? []).map(({ message }) => `\n${message}`)
+  return `${db}\n${Output.table(rows, "  ")}${unsafe.join("")}`
 }
 
 const topicsText = (items: ReadonlyArray<Topics.Listed>): string =>

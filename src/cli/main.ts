@@ -193,6 +193,29 @@ const collect = Command.make(
     )
 ).pipe(Command.withDescription("Frees what pruning, deletion, skip and discard left behind and nobody needs."))
 
+const confirm = Command.make(
+  "confirm",
+  {
+    author,
+    topic,
+    upTo: optional(
+      Options.integer("up-to").pipe(
+        Options.withPseudoName("N"),
+        Options.withDescription("The newest number of the log that others hold: refused where less is here.")
+      )
+    ),
+    fork: Options.boolean("fork").pipe(
+      Options.withDescription("Goes on although the log was written twice, or others hold what was discarded here.")
+    ),
+    db,
+    json
+  },
+  (options) =>
+    Effect.flatMap(Effect.all([load(() => import("./own.ts")), withDb(options)]), ([verbs, all]) => verbs.confirm(all))
+).pipe(
+  Command.withDescription("Says that others hold nothing newer of a log of yours, so that you publish on it again.")
+)
+
 const decode = Command.make(
   "decode",
   {
@@ -232,6 +255,7 @@ const applecart = Command.make("applecart").pipe(
     resume,
     cancel,
     collect,
+    confirm,
     decode
   ])
 )

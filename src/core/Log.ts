@@ -7,7 +7,9 @@
 import type * as Brand from "effect/Brand"
 import type { Hash } from "./Hash.ts"
 import type { LogId } from "./LogId.ts"
+import * as LogIds from "./LogId.ts"
 import type { VerifyingKey } from "./VerifyingKey.ts"
+import * as VerifyingKeys from "./VerifyingKey.ts"
 
 /** The largest sequence number: p2panda holds it in 32 bits. A log that has reached it is full. */
 export const maxSeqNum = 0xffff_ffff
@@ -18,6 +20,12 @@ export type Key = string & Brand.Brand<"applecart/Log">
 /** The key of the log that `author` writes under `logId`. */
 // The one place where a log key is made; both halves are branded, so that nothing else can become one.
 export const key = (author: VerifyingKey, logId: LogId): Key => `${author}/${logId}` as Key
+
+/** Whose log it is, and its log id; none if the text is no key of a log. */
+export const parse = (text: string): { readonly author: VerifyingKey; readonly logId: LogId } | undefined => {
+  const [author = "", logId = "", more] = text.split("/")
+  return VerifyingKeys.is(author) && LogIds.is(logId) && more === undefined ? { author, logId } : undefined
+}
 
 /** The newest operation of a log, and how far the log was pruned. */
 export interface Head {

@@ -43,6 +43,18 @@ export const overwriteDeleted: Effect.Effect<void, SqlError, SqlClient> = onSqli
   undefined
 )
 
+const databaseList = query("PRAGMA database_list")
+
+/** Where the file is, in full; none where the database is in memory, temporary, or not SQLite. */
+export const path: Effect.Effect<string | undefined, SqlError, SqlClient> = onSqlite(
+  Effect.map(databaseList(), (rows) => {
+    const main = rows.find((row) => row["name"] === "main")
+    const file = main === undefined ? null : main["file"]
+    return typeof file === "string" && file !== "" ? file : undefined
+  }),
+  undefined
+)
+
 const pageCount = query("PRAGMA page_count")
 const pageSize = query("PRAGMA page_size")
 const freelistCount = query("PRAGMA freelist_count")

@@ -88,6 +88,16 @@ export const hasConsumers: Effect.Effect<boolean, SqlError, SqlClient> = Effect.
   ([row]) => row !== undefined && Rows.integer(row, "found") === 1
 )
 
+const selectOwn = query(
+  `SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'applecart_own') AS found`
+)
+
+/** Whether it is recorded which logs are our own: a store of an early version does not know. */
+export const hasOwn: Effect.Effect<boolean, SqlError, SqlClient> = Effect.map(
+  selectOwn(),
+  ([row]) => row !== undefined && Rows.integer(row, "found") === 1
+)
+
 const fromLog = (more = "") => `
   SELECT o.position, o.id, l.author, l.log_id, o.seq_num, t.hash AS topic, length(o.body) AS body_size, o.accepted_at,
     EXISTS (SELECT 1 FROM applecart_decisions AS d WHERE d.id = o.id AND d.what = 'skipped') AS skipped,

@@ -191,5 +191,26 @@ export const migrations: ReadonlyArray<Migration> = [
         begun_at INTEGER NOT NULL
       )`
     ]
+  },
+  {
+    name: "own",
+    up: [
+      // The logs that were published on here. `witnessed`: whether a witness was told; `heard_seq_num`: the newest place that came
+      // from outside and was not kept; evidence and entries of the inbox up to `seen_fork` and `seen_entry` were acknowledged,
+      // evidence up to `told_fork` was told of.
+      `CREATE TABLE applecart_own (
+        author BLOB NOT NULL,
+        log_id BLOB NOT NULL,
+        witnessed INTEGER NOT NULL,
+        heard_seq_num INTEGER,
+        seen_entry INTEGER NOT NULL DEFAULT 0,
+        seen_fork INTEGER NOT NULL DEFAULT 0,
+        told_fork INTEGER NOT NULL DEFAULT 0,
+        PRIMARY KEY (author, log_id)
+      ) WITHOUT ROWID`,
+      // The logs up to this one are older than the witness: that it never heard of them means nothing.
+      `CREATE TABLE applecart_own_from (log INTEGER NOT NULL)`,
+      `INSERT INTO applecart_own_from SELECT coalesce(max(log), 0) FROM applecart_logs`
+    ]
   }
 ]

@@ -36,6 +36,11 @@ export interface Options {
   readonly durable?: boolean | undefined
   /** How long BEGIN is tried while another process writes. Default: 5 seconds. */
   readonly busyLimit?: Duration.DurationInput | undefined
+  /**
+   * Runs right after the commit, before anybody else gets the connection: nobody who uses this client has seen yet what was committed.
+   * It is not interrupted, and may not use the database. Inside another transaction it runs as {@link afterCommit} does.
+   */
+  readonly committed?: Effect.Effect<void> | undefined
 }
 
 /**

@@ -8,6 +8,7 @@ import * as VerifyingKey from "../core/VerifyingKey.ts"
 import type { WrongTopic } from "../processors/Topics.ts"
 
 export { WrongTopic } from "../processors/Topics.ts"
+export { OwnLogBehind, OwnLogForked, OwnLogUnwitnessed, PublishedUnwitnessed, WitnessFailed } from "./OwnErrors.ts"
 
 /** The operation is wrong for everyone: it is not stored, and sending it again will not help. */
 export type Invalid = Header.InvalidHeader | Operation.InvalidPayload | Extensions.InvalidExtensions | WrongTopic

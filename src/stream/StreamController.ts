@@ -39,13 +39,16 @@ import type { InPlace } from "../processors/LogIntegrity.ts"
 import type * as Garbage from "../store/Garbage.ts"
 import type { MigrationError } from "../store/Migrations.ts"
 import type * as Filter from "../store/Filter.ts"
+import type * as OwnLogs from "../store/OwnLogs.ts"
 import type * as Status from "../store/Status.ts"
 import type * as Transaction from "../store/Transaction.ts"
+import type * as Witness from "../store/Witness.ts"
 import type { CannotSkip, InboxFull, Invalid, NameTaken, NotInInbox, Superseded } from "./Errors.ts"
 import type { InsideTransaction } from "./Errors.ts"
 import type { Consumers } from "./Consumers.ts"
 import * as Controller from "./internal/controller.ts"
 import { defaultPolicy } from "./internal/policy.ts"
+import type { Own } from "./Own.ts"
 import type * as Pull from "./Pull.ts"
 import type * as Intake from "./internal/intake.ts"
 import type * as Open from "./internal/open.ts"
@@ -111,7 +114,8 @@ export interface StreamController<in Message, out E, out Out = Event.Event> {
   ) => Effect.Effect<ReadonlyArray<Intake.Answer<E>>, Failure>
   /**
    * Builds, signs, processes and appends an operation of our own, in one transaction that is on the disk when this
-   * returns. If anything says no it never existed: no gap in the log, a typed error.
+   * returns. If anything says no it never existed: no gap in the log, a typed error. So does what is known of the log from
+   * elsewhere, where an operation of ours might stand at its place already: see {@link StreamController.own}.
    */
   readonly publish: (
     draft: Draft<Message>
@@ -145,8 +149,10 @@ export interface StreamController<in Message, out E, out Out = Event.Event> {
    * misses the oldest; everything is in the store.
    */
   readonly outcomes: Stream.Stream<Outcome.Outcome<E>>
-  /** Counts per state, logs, topics, and the last position. */
-  readonly status: Effect.Effect<Status.Status, SqlError>
+  /** Counts per state, logs, topics, our own logs and their forks, and the last position. */
+  readonly status: Effect.Effect<Status.Status & OwnLogs.Counts, SqlError>
+  /** Our own logs: whether it is safe to publish on them, and what to say when it is not. */
+  readonly own: Own
   /** How far the consumers are, what they have parked, and how they are handed something again. */
   readonly consumers: Consumers
   /** Accepted operations for a reader under this name that is not in the database: at least once; see `Pull`. */
@@ -189,6 +195,11 @@ export interface Options<X extends Extensions.Fields, Out extends Placed, A, E, 
    * nothing, or only what fits. What is queued is processed in any case.
    */
   readonly replayOnStart?: boolean | Which | undefined
+  /**
+   * What remembers outside the database how far our own logs are, so that a database that was restored does not fork them. Default:
+   * on Node a file beside the database (`apples.db-own`), else none. `false`: none.
+   */
+  readonly witness?: Layer.Layer<Witness.Witness, never, SqlClient> | false | undefined
   /**
    * Signatures and hashes. Default: libsodium; native where it loads, and then in a worker thread where there are many to
    * check. What is given here is used as it is, on this thread.

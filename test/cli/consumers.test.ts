@@ -373,7 +373,7 @@ it.layer(live)((it) => {
         }
         assert.strictEqual((yield* asked(db, "parked", "odd", "--after", "-1")).code, 1)
         assert.deepStrictEqual(read(db), before)
-        assert.deepStrictEqual(readdirSync(path("")), ["a.db"])
+        assert.deepStrictEqual(readdirSync(path("")), ["a.db", "a.db-own"])
       })
     )
 

@@ -3,7 +3,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import Sqlite from "better-sqlite3"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
-import { existsSync, readdirSync, writeFileSync, chmodSync } from "node:fs"
+import { chmodSync, copyFileSync, existsSync, readdirSync, writeFileSync } from "node:fs"
 import * as Database from "../../src/cli/Database.ts"
 import { directory, items, last, live, objects, read, run, vector } from "./cli.ts"
 
@@ -123,6 +123,38 @@ it.layer(live)((it) => {
       assert.deepStrictEqual([again.code, objects(again.err)[0]?.["error"]], [1, "NotInInbox"])
       assert.deepInclude(last(yield* run(["status", "--db", db, "--json"])), { discarded: 1, rejected: 1 })
     })
+  )
+
+  it.scoped(
+    "publishes nothing on a log that goes on elsewhere, says so in status, and goes on when that is confirmed",
+    () =>
+      Effect.gen(function* () {
+        const path = yield* directory
+        const db = path("a.db")
+        yield* run(["keygen", path("key")])
+        const publish = ["publish", "--db", db, "--key", path("key"), "--topic", "t", "x", "--json"]
+        const { author, logId } = last(yield* run(publish))
+        copyFileSync(db, path("backup"))
+        yield* run(publish)
+        copyFileSync(path("backup"), db)
+        const refused = yield* run(publish)
+        assert.deepStrictEqual([refused.code, objects(refused.err).at(-1)?.["error"]], [1, "OwnLogBehind"])
+        const before = read(path("a.db-own"))
+        const status = last(yield* run(["status", "--db", db, "--json"]))
+        assert.deepInclude(status, { ownLogs: 1, ownForks: 0 })
+        assert.deepInclude(
+          JSON.stringify(status["unsafe"]),
+          `{"author":"${author}","logId":"${logId}","error":"OwnLogBehind"`
+        )
+        assert.include((yield* run(["status", "--db", db])).out, "nothing is published on some of them")
+        assert.deepStrictEqual(read(path("a.db-own")), before)
+        const confirm = ["confirm", "--author", String(author), "--topic", "t", "--db", db, "--json"]
+        const more = yield* run([...confirm, "--up-to", "1"])
+        assert.deepStrictEqual([more.code, objects(more.err).at(-1)?.["error"]], [1, "OwnLogBehind"])
+        assert.deepInclude(last(yield* run(confirm)), { author, logId, here: 0 })
+        assert.deepInclude(last(yield* run(publish)), { seqNum: 1 })
+        assert.notInclude((yield* run(["status", "--db", db])).out, "nothing is published")
+      })
   )
 
   it.scoped("lists topics, and replays by topic and author", () =>

@@ -150,7 +150,7 @@ const suite = <State>(editor: Editor<State>, mergeEvery: number) => {
       Effect.gen(function* () {
         const controller = yield* opened()
         const authors = new Authors()
-        const garbage = authors.write({ author: 0, message: Documents.update(Uint8Array.of(1, 2, 3)) })
+        const garbage = authors.write({ author: 1, message: Documents.update(Uint8Array.of(1, 2, 3)) })
         const outcome = yield* controller.process(Operation.raw(garbage))
         assert.deepInclude(outcome, { _tag: "Rejected", processor: "notes" })
         assert.instanceOf(outcome._tag === "Rejected" && outcome.error, Documents.InvalidUpdate)

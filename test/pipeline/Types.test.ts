@@ -236,7 +236,24 @@ export const inference = (controller: Effect.Effect.Success<ReturnType<typeof op
   type Own = Exclude<PublishError, Rejection.BuiltIn | StreamController.Failure>
   holds<Equal<Extract<Own, Errors_>, Errors_>>()
   // nothing but what is named: no unknown, no any, nothing of another application
-  holds<Equal<Own["_tag"], Errors_["_tag"] | "InvalidHeader" | "InvalidExtensions" | "MustWait">>()
+  type Unsafe = Errors.OwnLogBehind | Errors.OwnLogUnwitnessed | Errors.OwnLogForked
+  type Witnessing = Errors.WitnessFailed | Errors.PublishedUnwitnessed
+  holds<Equal<Extract<Own, Unsafe | Witnessing>, Unsafe | Witnessing>>()
+  type Draft = "InvalidHeader" | "InvalidExtensions" | "MustWait"
+  holds<Equal<Own["_tag"], Errors_["_tag"] | Draft | Unsafe["_tag"] | Witnessing["_tag"]>>()
+  // every error that names a log of ours can be handed on as it is
+  const again = (error: Unsafe) => Effect.zipRight(controller.own.acknowledgeFork(error), controller.own.confirm(error))
+  type Confirmed =
+    | Errors.OwnLogBehind
+    | Errors.OwnLogForked
+    | Errors.WitnessFailed
+    | Errors.InsideTransaction
+    | SqlError
+  holds<Equal<Failure<typeof again>, Confirmed>>()
+  // @ts-expect-error a log has an author
+  controller.own.confirm({ topic })
+  // @ts-expect-error it is a topic or a log id that is meant
+  controller.own.confirm({ author: controller.own })
   // @ts-expect-error n is a number
   controller.publish({ key: signingKey(1), topic, message: { n: "1" } })
   return controller.publish({ key: signingKey(1), topic, message: { n: 1 } })

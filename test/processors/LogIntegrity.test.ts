@@ -242,6 +242,7 @@ describe("through the pipeline", () => {
       const last = parrot.sign(Log.maxSeqNum, native.hash(new Uint8Array()), undefined, true)
       assert.deepInclude(yield* controller.process(Operation.raw(last)), { _tag: "Accepted" })
       const topic = Topic.named(yield* Crypto.Crypto, "apples")
+      yield* controller.own.confirm({ author: last.header.verifyingKey, topic })
       const before = yield* state
       const error = yield* Effect.flip(controller.publish({ key: signingKey(7), topic }))
       assert.isTrue(error instanceof LogIntegrity.LogFull)

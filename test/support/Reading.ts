@@ -86,7 +86,7 @@ export const pipeline = Pipeline.make(LogIntegrity.processor).pipe(
 export const open = (
   consumers: ReadonlyArray<Consumer.Consumer<Event.Event, SqlClient.SqlClient>>,
   app = application(),
-  options: { readonly batchSize?: number } = {}
+  options: { readonly batchSize?: number; readonly witness?: false } = {}
 ) => StreamController.make({ pipeline, application: app, consumers, ...options })
 
 /** What was noted: `n`, with a `*` where it was a replay; in the order of notes. */

@@ -138,10 +138,13 @@ const publish = (universe: Universe, nth: number): Step => ({
     })
 })
 
-/** Publishes what the application or the commit refuses; that it is published would be told of an unknown operation. */
+/**
+ * Publishes what the application or the commit refuses; that it is published would be told of an unknown operation. Where a fault
+ * kept us from publishing the first one, the log has come from outside, and nobody here can know whether it is all.
+ */
 const refused = ({ key, topic }: Universe, message: App.Message, error: string): Step => ({
   name: `publish ${JSON.stringify(message)}`,
-  errors: [error],
+  errors: [error, "OwnLogUnwitnessed"],
   run: (controller) =>
     Effect.map(controller.publish({ key, topic, message }), ({ id, position }) => [{ id, where: "accepted", position }])
 })

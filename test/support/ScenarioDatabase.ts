@@ -76,7 +76,7 @@ export const withCopy = <A, E, R>(
     use,
     (filename) =>
       Effect.sync(() => {
-        for (const end of ["", "-wal", "-shm"]) fs.rmSync(filename + end, { force: true })
+        for (const end of ["", "-wal", "-shm", "-own"]) fs.rmSync(filename + end, { force: true })
       })
   )
 

@@ -180,6 +180,54 @@ const unmasked = (use: any) => Effect.suspend(() => use((self: any) => self))`
     ]
   },
   {
+    name: "own-trusting",
+    what: "what the witness knows is compared only where the log is not here at all",
+    rows: ["own"],
+    changes: [
+      change(
+        "stream/internal/own.ts",
+        "if (head === undefined || head.seqNum < known.place.seqNum) {",
+        "if (head === undefined) {"
+      )
+    ]
+  },
+  {
+    name: "own-late",
+    what: "the witness is not told what it missed when the database is opened",
+    rows: ["own"],
+    changes: [
+      change(
+        "stream/internal/own.ts",
+        `entry?._tag === "Published" && facts.own === "witnessed"`,
+        `entry?._tag === "Begun" && facts.own === "witnessed"`
+      )
+    ]
+  },
+  {
+    name: "own-moved",
+    what: "a log that the witness never heard of is taken for one that it knows",
+    rows: ["own"],
+    changes: [
+      change(
+        "stream/internal/own.ts",
+        `known === undefined ? facts.own === "unwitnessed"`,
+        `known === undefined ? facts.own !== "never"`
+      )
+    ]
+  },
+  {
+    name: "own-unasked",
+    what: "the log is confirmed though others hold more",
+    rows: ["own"],
+    changes: [
+      change(
+        "stream/internal/ownCalls.ts",
+        "upTo !== undefined && upTo > (head?.seqNum ?? -1)",
+        "upTo !== undefined && upTo < -1"
+      )
+    ]
+  },
+  {
     name: "unsorted-keys",
     what: "the keys of a map may stand in any order",
     rows: ["fuzz"],

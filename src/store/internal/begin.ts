@@ -13,6 +13,7 @@ import * as Root from "./root.ts"
 export interface BeginOptions {
   readonly durable?: boolean | undefined
   readonly busyLimit?: Duration.DurationInput | undefined
+  readonly committed?: Effect.Effect<void> | undefined
 }
 
 /**

@@ -60,10 +60,11 @@ const inside = <A, E, R>(
   own: Level,
   self: Effect.Effect<A, E, R>,
   options: BeginOptions
-): Effect.Effect<A, E | SqlError, R> =>
-  options.durable === true && own.root.sqlite
-    ? Effect.zipRight(mustBeDurable(own), own.savepoint(self))
-    : own.savepoint(self)
+): Effect.Effect<A, E | SqlError, R> => {
+  const { committed } = options
+  const part = committed === undefined ? own.savepoint(self) : Effect.zipLeft(own.savepoint(self), own.defer(committed))
+  return options.durable === true && own.root.sqlite ? Effect.zipRight(mustBeDurable(own), part) : part
+}
 
 /** Inside a transaction SQLite does not let `synchronous` be changed; a promise that cannot be kept is not made. */
 const mustBeDurable = (own: Level): Effect.Effect<void, SqlError> =>
@@ -97,7 +98,7 @@ const outermost = <A, E, R>(
 ): Effect.Effect<Ended<A, E | SqlError>, SqlError, R> =>
   Effect.flatMap(begin(level.root, options, restore), (setBack) =>
     within(level, self, level.root.outside, restore, (exit) =>
-      Effect.flatMap(Effect.zipRight(Root.claim(level.root), end(level, exit)), (ended) => {
+      Effect.flatMap(Effect.zipRight(Root.claim(level.root), end(level, exit, options)), (ended) => {
         // Whoever still waits for the connection is told that it is too late.
         Root.free(level.root)
         return Effect.as(setBack, ended)
@@ -106,7 +107,11 @@ const outermost = <A, E, R>(
   )
 
 /** Commits or rolls back; the connection is claimed. */
-const end = <A, E>(level: Level, exit: Exit.Exit<A, E>): Effect.Effect<Ended<A, E | SqlError>> =>
+const end = <A, E>(
+  level: Level,
+  exit: Exit.Exit<A, E>,
+  { committed }: BeginOptions
+): Effect.Effect<Ended<A, E | SqlError>> =>
   Effect.suspend((): Effect.Effect<Ended<A, E | SqlError>> => {
     const root = level.root
     const abandoned = close(level)
@@ -114,7 +119,10 @@ const end = <A, E>(level: Level, exit: Exit.Exit<A, E>): Effect.Effect<Ended<A, 
     const ready = root.lost ?? (abandoned === undefined ? Effect.void : undoFirst(abandoned))
     const commit = Effect.zipRight(Effect.zipRight(ready, stillThere(root)), Root.control(root, "COMMIT"))
     return Effect.matchCauseEffect(commit, {
-      onSuccess: () => Effect.succeed({ exit, hooks: level.hooks ?? [] }),
+      onSuccess: () => {
+        const ended = { exit, hooks: level.hooks ?? [] }
+        return committed === undefined ? Effect.succeed(ended) : Effect.as(logged(committed), ended)
+      },
       onFailure: (cause) =>
         Effect.map(rollback(root), (undone) => ({
           exit: Exit.fail(root.lost ?? new CommitFailed({ cause: Cause.squash(cause), rolledBack: undone === "done" })),
@@ -139,11 +147,8 @@ const rollback = (root: Root.Root): Effect.Effect<Root.Undone> =>
 const announce = <A, E>(ended: Ended<A, E>): Effect.Effect<A, E> =>
   ended.hooks.length === 0
     ? ended.exit
-    : Effect.zipRight(
-        Effect.forEach(
-          ended.hooks,
-          (hook) => Effect.catchAllCause(hook, (cause) => Effect.logError("An afterCommit effect failed", cause)),
-          { discard: true }
-        ),
-        ended.exit
-      )
+    : Effect.zipRight(Effect.forEach(ended.hooks, logged, { discard: true }), ended.exit)
+
+/** The commit stands, whatever becomes of what comes after it. */
+const logged = (hook: Effect.Effect<void>): Effect.Effect<void> =>
+  Effect.catchAllCause(hook, (cause) => Effect.logError("An afterCommit effect failed", cause))

@@ -1,9 +1,11 @@
 /** The parts of a controller put together: its services, its setup, its calls. */
 import { SqlClient, TransactionConnection } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
 import * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 import * as PubSub from "effect/PubSub"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
@@ -13,8 +15,10 @@ import * as Extensions from "../../core/Extensions.ts"
 import type * as Consumer from "../../pipeline/Consumer.ts"
 import type * as Outcome from "../../pipeline/Outcome.ts"
 import * as Filter from "../../store/Filter.ts"
+import * as OwnLogs from "../../store/OwnLogs.ts"
 import * as Status from "../../store/Status.ts"
 import * as Transaction from "../../store/Transaction.ts"
+import * as Witness from "../../store/Witness.ts"
 import { InsideTransaction } from "../Errors.ts"
 import type { Progress } from "../Progress.ts"
 import type { Needs, OpenError, Options, Placed, StreamController } from "../StreamController.ts"
@@ -24,6 +28,8 @@ import * as Control from "./control.ts"
 import * as Defaults from "./defaults.ts"
 import * as Intake from "./intake.ts"
 import * as Open from "./open.ts"
+import * as Own from "./own.ts"
+import * as OwnCalls from "./ownCalls.ts"
 import * as Publishing from "./publish.ts"
 import { defaultPolicy } from "./policy.ts"
 import * as Pull from "./pull.ts"
@@ -51,7 +57,8 @@ export const make = <Out extends Placed, A, E, R, E2, R2, R3, X extends Extensio
         rates.add(one.consumer, one.handled, now)
         return Effect.asVoid(PubSub.publish(told, one))
       })
-    const setup = defaults(options, consumers, crypto, progress)
+    const witness = yield* Effect.provideService(remembering(options.witness), SqlClient, sql)
+    const setup = defaults(options, { consumers, crypto, witness, progress })
     const isBeside = options.crypto === undefined || Defaults.besideGiven
     const decode = isBeside ? yield* Verifier.make(crypto) : Verifier.inline(crypto)
     const provide = <B, Err>(self: Effect.Effect<B, Err, SqlClient | R | R2 | R3>): Effect.Effect<B, Err> =>
@@ -63,13 +70,16 @@ export const make = <Out extends Placed, A, E, R, E2, R2, R3, X extends Extensio
           services as Context.Context<SqlClient | R | R2 | R3>
         )
       )
+    const alarm = yield* OwnCalls.alarm(crypto, setup.busyLimit)
     yield* provide(Open.open(setup))
+    yield* provide(Effect.zipRight(Own.catchUp(witness), alarm.ring))
 
     const outcomes = yield* PubSub.sliding<Outcome.Outcome<E | E2>>(4096)
     const poll = Duration.decode(options.poll ?? "1 second")
     const backlog = Backlog.make(setup)
     const work = yield* Work.make(setup, backlog, {
       poll,
+      alarm: alarm.ring,
       announce: (done) =>
         done.length === 0
           ? Effect.void
@@ -99,7 +109,8 @@ export const make = <Out extends Placed, A, E, R, E2, R2, R3, X extends Extensio
       discard: (id, why) => guarded("discard", Skip.discard(setup, id, why)),
       collect: (options) => guarded("collect", Collect.collect(setup, options)),
       outcomes: Stream.fromPubSub(outcomes),
-      status: provide(Status.status),
+      status: provide(Effect.zipWith(Status.status, OwnLogs.counts, (found, own) => ({ ...found, ...own }))),
+      own: OwnCalls.make({ crypto, busyLimit: setup.busyLimit, witness, alarm, guarded, provide }),
       consumers: Control.make(setup, around),
       pull: (name, options = {}) => Pull.pull(setup, around, { news, poll }, name, options)
     }
@@ -107,13 +118,28 @@ export const make = <Out extends Placed, A, E, R, E2, R2, R3, X extends Extensio
 
 // internal
 
+/** The witness that was asked for; where nobody says, the file beside the database, if there can be one. */
+const remembering = (
+  layer: Layer.Layer<Witness.Witness, never, SqlClient> | false | undefined
+): Effect.Effect<Witness.Service | undefined, SqlError, SqlClient | Scope.Scope> => {
+  if (layer === false) return Effect.succeed(undefined)
+  return layer === undefined
+    ? Witness.standard
+    : Effect.map(Layer.build(layer), (context) => Context.get(context, Witness.Witness))
+}
+
+/** What a setup has that was made for it. */
+type Made<X extends Extensions.Fields, Out extends Placed, A, E, R> = Pick<
+  Setup<X, Out, A, E, R>,
+  "consumers" | "witness" | "progress"
+> & { readonly crypto: Crypto.Service }
+
 const defaults = <Out extends Placed, A, E, R, E2, R2, R3, X extends Extensions.Fields>(
   options: Options<X, Out, A, E, R, E2, R2, unknown>,
-  consumers: ReadonlyArray<Consumer.Consumer<Out, R3>>,
-  crypto: Crypto.Service,
-  progress: (progress: Progress) => Effect.Effect<void>
+  { consumers, crypto, progress, witness }: Made<X, Out, A, E | E2, R | R2 | R3>
 ): Setup<X, Out, A, E | E2, R | R2 | R3> => ({
   consumers,
+  witness,
   progress,
   pipeline: options.pipeline,
   application: options.application,

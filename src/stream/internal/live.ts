@@ -28,10 +28,10 @@ export type Who = "all" | "processors"
 export const run = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, B, E2, R2>(
   setup: Setup<X, Out, A, E, R>,
   self: Effect.Effect<B, E2, R2>,
-  { durable, who = "all" }: { readonly durable?: boolean; readonly who?: Who } = {}
+  { committed, durable, who = "all" }: Pick<Transaction.Options, "committed" | "durable"> & { readonly who?: Who } = {}
 ): Effect.Effect<B, E2 | SqlError | Superseded, SqlClient | R | Exclude<R2, Transaction.Transaction>> => {
   const { busyLimit } = setup
-  const tried = Transaction.run(Effect.zipRight(check(setup, who), self), { durable, busyLimit })
+  const tried = Transaction.run(Effect.zipRight(check(setup, who), self), { durable, busyLimit, committed })
   const again: Effect.Effect<B, E2 | SqlError | Superseded, SqlClient | R | Exclude<R2, Transaction.Transaction>> =
     Effect.catchIf(tried, isNotLive, () => Effect.zipRight(build(setup), again))
   return again

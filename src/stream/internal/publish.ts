@@ -16,8 +16,11 @@ import * as Event from "../../pipeline/Event.ts"
 import * as Outcome from "../../pipeline/Outcome.ts"
 import type * as Rejection from "../../pipeline/Rejection.ts"
 import * as Consumers from "../../store/Consumers.ts"
+import type * as Witness from "../../store/Witness.ts"
 import { MustWait, type Superseded } from "../Errors.ts"
+import { PublishedUnwitnessed, type Unsafe, type WitnessFailed } from "../OwnErrors.ts"
 import * as Live from "./live.ts"
+import * as Own from "./own.ts"
 import { blame, isGuilt, watched } from "./guilt.ts"
 import type { Setup } from "./setup.ts"
 import * as Settle from "./settle.ts"
@@ -47,8 +50,17 @@ export interface Published {
   readonly operation: Operation.Operation
 }
 
-/** Why an operation of our own cannot be made, whatever the pipeline says. */
-export type PublishError = InvalidHeader | Extensions.InvalidExtensions | MustWait
+/**
+ * Why an operation of our own cannot be made, whatever the pipeline says. After {@link PublishedUnwitnessed}, and only after that,
+ * it was made.
+ */
+export type PublishError =
+  | InvalidHeader
+  | Extensions.InvalidExtensions
+  | MustWait
+  | Unsafe
+  | WitnessFailed
+  | PublishedUnwitnessed
 
 export const publish = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>,
@@ -58,14 +70,37 @@ export const publish = <X extends Extensions.Fields, Out extends Event.Event, A,
 ): Effect.Effect<Published, E | Rejection.BuiltIn | PublishError | SqlError | Superseded, SqlClient | R> =>
   Effect.gen(function* () {
     const body = draft.message === undefined ? undefined : yield* setup.application.encode(draft.message)
-    // On the disk before anybody sees it: a place in our log must never be given twice.
-    const published = yield* Live.run(setup, append(setup, crypto, draft, body), { durable: true })
+    const note = noting(setup.witness, logOf(crypto, draft))
+    // On the disk before anybody sees it, here and at the witness: a place in our log must never be given twice.
+    const published = yield* Live.run(setup, Effect.tap(append(setup, crypto, draft, body), note.is), {
+      durable: true,
+      committed: note.down
+    })
     yield* work.announce([Outcome.accepted(published.id, published.position)])
     yield* work.signal
-    return published
+    const error = note.failed()
+    if (error === undefined) return published
+    const { id, position, seqNum } = published
+    return yield* new PublishedUnwitnessed({ id, seqNum, position, error })
   }).pipe(Effect.catchIf(isGuilt, (guilt) => Effect.fail(blame(guilt))))
 
 // internal
+
+/** Tells the witness of what is committed, before anybody else sees it. */
+const noting = (witness: Witness.Service | undefined, log: Log.Key) => {
+  let place: Witness.Place | undefined
+  let failed: WitnessFailed | undefined
+  return {
+    is: ({ id, seqNum }: Published) => Effect.sync(() => void (place = { id, seqNum })),
+    down: Effect.suspend(() => {
+      if (witness === undefined || place === undefined) return Effect.void
+      return Effect.catchAll(witness.write({ _tag: "Published", log, place }), (error) =>
+        Effect.sync(() => void (failed = error))
+      )
+    }),
+    failed: () => failed
+  }
+}
 
 const append = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>,
@@ -75,7 +110,9 @@ const append = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
 ) =>
   Effect.gen(function* () {
     const batch = yield* Batch.open(setup)
-    const event = yield* sign(setup, crypto, draft.key, yield* batch.complete(yield* begin(crypto, draft, body)))
+    const begun = yield* begin(crypto, draft, body)
+    const safe = yield* Own.enter(setup.witness, begun)
+    const event = yield* sign(setup, crypto, draft.key, yield* batch.complete(begun))
     const decided = yield* watched(setup.application, batch.handlingSince, batch.process(event))
     if (decided._tag === "Rejected") return yield* Effect.fail(decided.error)
     if (decided._tag === "Deferred") {
@@ -83,9 +120,13 @@ const append = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
     }
     yield* Consumers.acknowledge(yield* batch.finish)
     yield* Settle.wakeLater(event, undefined)
+    yield* safe.begin
     const { id, operation } = event
     return { id, seqNum: operation.header.seqNum, position: decided.position, operation }
   })
+
+const logOf = <A>(crypto: Crypto.Service, { key, topic }: Draft<A>): Log.Key =>
+  Log.key(crypto.verifyingKey(key), Topic.logId(crypto, topic))
 
 const begin = <A>(crypto: Crypto.Service, draft: Draft<A>, body: Uint8Array | undefined): Effect.Effect<Event.Draft> =>
   Effect.map(Clock.currentTimeMillis, (now) => {

@@ -18,6 +18,7 @@ import * as Rejection from "../../pipeline/Rejection.ts"
 import * as Decisions from "../../store/Decisions.ts"
 import * as Inbox from "../../store/Inbox.ts"
 import * as Operations from "../../store/Operations.ts"
+import * as OwnLogs from "../../store/OwnLogs.ts"
 import * as Topics from "../../store/Topics.ts"
 import type { Transaction } from "../../store/Transaction.ts"
 import * as Waiting from "../../store/Waiting.ts"
@@ -137,8 +138,11 @@ const reject = <X extends Extensions.Fields, E>(
     const { error, processor } = rejected
     const attempts = candidate.attempts + 1
     const said = policy(error)
-    if (said._tag === "Refuse" && candidate.entry === undefined) return Outcome.refused<E>(id, processor, error)
+    const isRefused = said._tag === "Refuse" && candidate.entry === undefined
     const chosen = Policy.stored(said)
+    // Nothing else would tell that an operation of our own is out there.
+    if (isRefused || (chosen._tag === "Discard" && !isPruned(chosen))) yield* heard(candidate.event)
+    if (isRefused) return Outcome.refused<E>(id, processor, error)
     const now = yield* Clock.currentTimeMillis
     const outcome = (next: Outcome.Next): Outcome.Rejected<E> => ({
       _tag: "Rejected",
@@ -159,6 +163,10 @@ const reject = <X extends Extensions.Fields, E>(
     yield* Inbox.reject(id, { processor, reason: Rejection.encode(error), attempts, notBefore })
     return outcome(notBefore === undefined ? { _tag: "Held" } : { _tag: "Retry", at: notBefore })
   })
+
+/** An operation came from outside and is not kept: that counts where it is one of our own. */
+export const heard = ({ author, extensions, operation }: Event.Event) =>
+  OwnLogs.heard({ author, logId: extensions.logId }, operation.header.seqNum)
 
 // internal
 

@@ -13,6 +13,7 @@ import type * as Policy from "../../pipeline/Policy.ts"
 import type * as Rejection from "../../pipeline/Rejection.ts"
 import type * as Filter from "../../store/Filter.ts"
 import type { Transaction } from "../../store/Transaction.ts"
+import type * as Witness from "../../store/Witness.ts"
 import type { InboxFull } from "../Errors.ts"
 import type { Progress } from "../Progress.ts"
 import type * as Candidates from "./candidates.ts"
@@ -30,6 +31,8 @@ export interface Setup<X extends Extensions.Fields, Out extends Event.Event, A, 
   /** What is tried again when the controller is opened: everything, nothing, or what fits. */
   readonly replayOnStart: boolean | Filter.Filter
   readonly consumers: ReadonlyArray<Consumer.Consumer<Out, R>>
+  /** What remembers outside the database how far our own logs are, if anything does. */
+  readonly witness: Witness.Service | undefined
   /** Tells how far somebody came. */
   readonly progress: (progress: Progress) => Effect.Effect<void>
 }

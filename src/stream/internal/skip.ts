@@ -62,6 +62,8 @@ export const discard = <X extends Extensions.Fields, Out extends Event.Event, A,
     Effect.gen(function* () {
       const entry = yield* inInbox(id)
       yield* Inbox.take([entry.entry])
+      const restored = Candidates.restore(setup.codec, entry)
+      if (restored._tag === "Right") yield* Settle.heard(restored.right.event)
       yield* Decisions.record(id, "discarded", why, yield* Clock.currentTimeMillis)
     }),
     { busyLimit: setup.busyLimit }

@@ -14,6 +14,7 @@ import type { Hash } from "../../core/Hash.ts"
 import type * as Event from "../../pipeline/Event.ts"
 import * as Outcome from "../../pipeline/Outcome.ts"
 import * as Policy from "../../pipeline/Policy.ts"
+import { Fork } from "../../processors/LogIntegrity.ts"
 import type * as Filter from "../../store/Filter.ts"
 import * as Inbox from "../../store/Inbox.ts"
 import * as Transaction from "../../store/Transaction.ts"
@@ -61,6 +62,8 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
   options: {
     readonly poll: Duration.Duration
     readonly announce: (outcomes: ReadonlyArray<Outcome.Outcome<E>>) => Effect.Effect<void>
+    /** Looks whether there is new evidence that our own key wrote a log twice. */
+    readonly alarm: Effect.Effect<void, SqlError, SqlClient>
   }
 ): Effect.Effect<Work<X, E, R>> =>
   Effect.gen(function* () {
@@ -82,6 +85,7 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
             if (isNews(outcome)) outcomes.push(outcome)
           }
           yield* options.announce(outcomes)
+          if (decided.some(isFork)) yield* options.alarm
           return noted
         })
 
@@ -187,6 +191,9 @@ const isSkip = (policy: Policy.Policy) => Policy.stored(policy)._tag === "Skip"
 /** Whoever sends what is refused does not push the news of the others out of the stream of outcomes. */
 const isNews = <E>(outcome: Outcome.Outcome<E> | Refused): outcome is Outcome.Outcome<E> =>
   outcome._tag !== "Refused" && outcome._tag !== "Known" && !Outcome.isRefused(outcome)
+
+const isFork = <E>(outcome: Outcome.Outcome<E> | Refused): boolean =>
+  outcome._tag === "Rejected" && outcome.error instanceof Fork
 
 const isAccepted = <E>(outcome: Outcome.Outcome<E> | Refused): boolean =>
   outcome._tag === "Accepted" || isSkipped(outcome)

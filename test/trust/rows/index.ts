@@ -1,5 +1,6 @@
 /** All rows, in the order in which the table has them. */
 import type { Row } from "../Row.ts"
-import { row as fuzz } from "./fuzz.ts"
+import { fuzz } from "./fuzz.ts"
+import { own } from "./own.ts"
 
-export const rows: ReadonlyArray<Row> = [fuzz]
+export const rows: ReadonlyArray<Row> = [own, fuzz]
