@@ -1,0 +1,176 @@
+/** Accepted operations, one by one: their bytes, ids and bodies, and that no position is missing. */
+import type { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Effect from "effect/Effect"
+import * as Bytes from "../../core/Bytes.ts"
+import type { Hash } from "../../core/Hash.ts"
+import { query } from "../Transaction.ts"
+import type { Row } from "./capability.ts"
+import * as Cells from "./cells.ts"
+import * as Rows from "./rows.ts"
+import { pageSize, scan, unlessDamaged, type Lost } from "./scan.ts"
+import { examine, found, rowsOf, type Read, type Verifying } from "./verifying.ts"
+
+const table = "applecart_operations"
+
+/** Looks at every accepted operation; gives the largest position that there may be. */
+export const verifyOperations = <E, R>(
+  verifying: Verifying<E, R>
+): Effect.Effect<number, SqlError | E, SqlClient | R> =>
+  Effect.gen(function* () {
+    const last = yield* lastPosition(verifying)
+    const lost: Array<Lost> = []
+    let there = 0
+    let largest = 0
+    yield* scan(
+      { name: table, key: "position", select: "x.position, x.id, x.seq_num, x.header, x.body, x.accepted_at" },
+      last,
+      (rows) =>
+        Effect.suspend(() => {
+          there += rows.length
+          for (const row of rows) largest = Math.max(largest, Cells.integer(row, "position") ?? 0)
+          return page(verifying, rows)
+        }),
+      (one) => Effect.sync(() => void lost.push(one))
+    )
+    for (const one of lost) yield* unreadable(verifying, one)
+    yield* positions(verifying, { there, largest, last, lost: lost.length > 0 })
+    return Math.max(last, largest)
+  })
+
+// internal
+
+const selectLast = query(`SELECT seq FROM sqlite_sequence WHERE name = '${table}'`)
+
+const lastPosition = <E, R>(verifying: Verifying<E, R>) =>
+  Effect.gen(function* () {
+    const rows = yield* rowsOf(verifying, "sqlite_sequence", selectLast())
+    const [row = {}] = rows
+    const last = rows.length === 0 ? 0 : Cells.integer(row, "seq")
+    if (rows.length <= 1 && last !== undefined && last >= 0) return last
+    const detail = "the last position that was given is no longer said"
+    yield* found(verifying, { kind: "Position", mend: "derived", table: "sqlite_sequence", key: table, detail })
+    return 0
+  })
+
+const selectReasons = query(
+  `SELECT k.value AS id, d.what FROM json_each(?) AS k JOIN applecart_decisions AS d ON d.id = unhex(k.value)
+   WHERE d.what IN ('skipped', 'deleted')`
+)
+const selectTombstones = query(
+  `SELECT k.value AS id FROM json_each(?) AS k JOIN applecart_tombstones AS t ON t.target = unhex(k.value)`
+)
+
+/** Why bodies are not there, by what was decided, and by tombstones. */
+export const reasons = (
+  verifying: Pick<Verifying<never, never>, "tables">,
+  ids: ReadonlyArray<Hash>
+): Effect.Effect<
+  { readonly decided: ReadonlyMap<string, string>; readonly tombstones: ReadonlySet<string> },
+  SqlError,
+  SqlClient
+> =>
+  Effect.gen(function* () {
+    const list = Rows.list(ids)
+    // What cannot be read there is told where those tables are looked at.
+    const decided = yield* unlessDamaged(selectReasons(list))
+    const named = verifying.tables.has("applecart_tombstones") ? yield* unlessDamaged(selectTombstones(list)) : []
+    return {
+      decided: new Map(
+        typeof decided === "string" ? [] : decided.map((row) => [Rows.text(row, "id"), Rows.text(row, "what")] as const)
+      ),
+      tombstones: new Set(typeof named === "string" ? [] : named.map((row) => Rows.text(row, "id")))
+    }
+  })
+
+const page = <E, R>(verifying: Verifying<E, R>, rows: ReadonlyArray<Row>) =>
+  Effect.gen(function* () {
+    const seen = rows.map((row) => ({ row, ...examine(verifying, row) }))
+    const ids = seen.flatMap(({ read }) => (read === undefined ? [] : [read.id]))
+    const { decided, tombstones } = yield* reasons(verifying, ids)
+    for (const { problems, read, row } of seen) {
+      verifying.counts.operations += 1
+      if (read !== undefined && read.fields === undefined) verifying.counts.unread += 1
+      const where = place(row, read)
+      for (const problem of problems) yield* found(verifying, { ...where, ...problem })
+      if (read !== undefined) {
+        const isKept = row["body"] !== null
+        const why = decided.get(read.id)
+        if (isKept && why !== undefined) {
+          const detail = `its body is here although it was ${why}`
+          yield* found(verifying, { ...where, kind: "BodyKept", mend: "derived", detail })
+        }
+        if (!isKept && read.header.payloadSize > 0 && why === undefined && !tombstones.has(read.id)) {
+          const detail = "its body is not here, and nothing says why: it was lost, or came without one"
+          yield* found(verifying, { ...where, kind: "BodyMissing", mend: "source", detail })
+        }
+      }
+      const at = Cells.integer(row, "accepted_at")
+      if (at === undefined || at < 0) {
+        yield* found(verifying, { ...where, kind: "Row", mend: "none", detail: "accepted_at is no time" })
+      }
+    }
+  })
+
+/** What is said of an operation in a finding: by its header where that holds, else by what stands beside it. */
+const place = (row: Row, read: Read | undefined) => ({
+  table,
+  key: Cells.integer(row, "position"),
+  id: read?.id ?? Cells.hash(row, "id"),
+  author: read?.header.verifyingKey,
+  logId: read?.fields?.logId,
+  seqNum: read?.header.seqNum ?? Cells.integer(row, "seq_num")
+})
+
+const selectById = query(
+  `SELECT id, position FROM ${table} INDEXED BY sqlite_autoindex_applecart_operations_1
+   WHERE id > ? ORDER BY id LIMIT ${pageSize}`
+)
+
+/** Names what could not be read, by an index that says which operations stood there. */
+const unreadable = <E, R>(verifying: Verifying<E, R>, { from, to, why }: Lost) =>
+  Effect.gen(function* () {
+    const detail = `SQLite cannot read it: ${why}`
+    yield* found(verifying, { kind: "Unreadable", mend: "copy", table, key: from, until: to, detail })
+    let after = new Uint8Array(0)
+    for (;;) {
+      const rows = yield* unlessDamaged(selectById(after))
+      if (typeof rows === "string") return
+      for (const row of rows) {
+        const position = Cells.integer(row, "position")
+        const id = Cells.hash(row, "id")
+        if (position === undefined || position < from || position > to || id === undefined) continue
+        const detail = "it stood where SQLite can read nothing"
+        yield* found(verifying, { kind: "Unreadable", mend: "source", table, key: position, id, detail })
+      }
+      const next = rows.at(-1)
+      if (next === undefined || rows.length < pageSize) return
+      const last = Cells.blob(next, "id") ?? new Uint8Array(0)
+      // Out of order, an index would be read for ever.
+      if (Bytes.compare(last, after) <= 0) return
+      after = new Uint8Array(last)
+    }
+  })
+
+const selectPruned = query(
+  `SELECT coalesce(sum(pruned_below), 0) AS pruned FROM applecart_logs WHERE typeof(pruned_below) = 'integer'`
+)
+
+/** Every position was given once, so what is not here must have been pruned. */
+const positions = <E, R>(
+  verifying: Verifying<E, R>,
+  { largest, last, lost, there }: { there: number; largest: number; last: number; lost: boolean }
+) =>
+  Effect.gen(function* () {
+    const key = table
+    if (largest > last) {
+      const detail = `position ${largest} was given, and ${last} is said to be the last`
+      yield* found(verifying, { kind: "Position", mend: "derived", table: "sqlite_sequence", key, detail })
+    }
+    const [row = {}] = yield* rowsOf(verifying, "applecart_logs", selectPruned())
+    const pruned = Cells.integer(row, "pruned") ?? 0
+    const missing = last - there - pruned
+    if (lost || missing <= 0) return
+    const detail = `of ${last} positions that were given at least ${missing} are neither here nor pruned`
+    yield* found(verifying, { kind: "Position", mend: "source", table, key: undefined, detail })
+  })
