@@ -84,7 +84,7 @@ export const whereabouts = (
   Effect.map(selectWhereabouts(Rows.list(ids)), (rows) =>
     rows.map((row) => ({
       entry: number(row),
-      id: Hash.fromBytes(Rows.blob(row, "id")),
+      id: Rows.hash(row, "id"),
       status: status(row),
       attempts: Rows.integer(row, "attempts"),
       topic: topicOf(row)
@@ -232,8 +232,7 @@ export const heldOnly = (
 // internal
 
 const topicOf = (row: Row): Topic.Topic | undefined => {
-  const topic = Rows.optionalBlob(row, "topic")
-  return topic === undefined ? undefined : Topic.fromBytes(topic)
+  return Rows.optionalTopic(row, "topic")
 }
 
 const status = (row: Row): Status => {

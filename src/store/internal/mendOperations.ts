@@ -11,7 +11,7 @@ import * as Cells from "./cells.ts"
 import { logOf } from "./mendLogs.ts"
 import * as Rows from "./rows.ts"
 import { examine, type Read, type Verifying } from "./verifying.ts"
-import { reasons } from "./verifyOperations.ts"
+import { logsOf, reasons } from "./verifyOperations.ts"
 
 type Needs = Pick<Verifying<never, never>, "crypto" | "format" | "tables">
 
@@ -43,7 +43,7 @@ export const mendColumns = (
     const whole: Array<{ readonly row: Row; readonly read: Read; readonly position: number }> = []
     for (const position of positions) {
       const [row] = yield* selectAt(position)
-      const read = row === undefined ? undefined : examine(needs, row).read
+      const read = row === undefined ? undefined : yield* readOf(needs, row)
       if (row !== undefined && read !== undefined) whole.push({ row, read, position })
     }
     // All of them first: two may have changed places.
@@ -64,6 +64,10 @@ export const mendColumns = (
     }
     return changed
   })
+
+/** What a row says, unless its header is that of another operation. */
+const readOf = (needs: Needs, row: Row) =>
+  Effect.map(logsOf([row]), (logs) => examine(needs, row, logs.get(row["log"])).read)
 
 /** Whether a place is free for an operation: rows that hold it without right step aside. */
 const clear = (needs: Needs, id: Hash.Hash, log: number, seqNum: number, position: number) =>
@@ -111,7 +115,7 @@ export const restore = (
     const log = read === undefined ? undefined : yield* logOf(read)
     if (read === undefined || log === undefined) return false
     const { seqNum } = read.header
-    const position = at ?? (yield* hole(read, log))
+    const position = at ?? (yield* hole(needs, read, log))
     if (position === undefined) return false
     const [row = {}] = yield* selectAt(position)
     const body = yield* bodyOf(needs, read, row, raw.body)
@@ -136,24 +140,40 @@ const timeBefore = (position: number) =>
 const selectBounds = query(
   `SELECT coalesce((SELECT max(position) FROM applecart_operations
        WHERE log = ? AND seq_num < ? AND seq_num >= 0 OR id IN (SELECT unhex(value) FROM json_each(?))), 0) AS low,
+     (SELECT max(seq_num) FROM applecart_operations WHERE log = ? AND seq_num < ?) AS before,
      coalesce((SELECT min(position) FROM applecart_operations WHERE log = ? AND seq_num > ?),
        (SELECT max(seq) + 1 FROM sqlite_sequence WHERE name = 'applecart_operations')) AS high`
 )
+// What the causal graph numbers it numbers in the order of acceptance.
+const selectNeighbours = query(
+  `SELECT (SELECT o.position FROM applecart_causal AS c JOIN applecart_operations AS o ON o.id = c.id
+      WHERE c.vertex < x.vertex ORDER BY c.vertex DESC LIMIT 1) AS low,
+     (SELECT o.position FROM applecart_causal AS c JOIN applecart_operations AS o ON o.id = c.id
+      WHERE c.vertex > x.vertex ORDER BY c.vertex LIMIT 1) AS high
+   FROM applecart_causal AS x WHERE x.id = ?`
+)
+/** A row without an id is as good as none. */
 const selectHole = query(
-  `WITH bounds (low, high) AS (VALUES (?, ?))
-   SELECT p.position + 1 AS hole
-   FROM bounds, (SELECT low AS position FROM bounds
-     UNION ALL SELECT position FROM applecart_operations, bounds WHERE position > low AND position < high) AS p
-   WHERE p.position + 1 < high AND NOT EXISTS (SELECT 1 FROM applecart_operations AS o WHERE o.position = p.position + 1)
-   ORDER BY 1 LIMIT 1`
+  `WITH RECURSIVE bounds (low, high) AS (VALUES (?, ?)),
+     each (position) AS (SELECT low + 1 FROM bounds UNION ALL SELECT position + 1 FROM each, bounds WHERE position + 1 < high)
+   SELECT position AS hole FROM each, bounds
+   WHERE position < high
+     AND NOT EXISTS (SELECT 1 FROM applecart_operations AS o WHERE o.position = each.position AND length(o.id) = 32)
+   LIMIT 1 OFFSET ?`
 )
 
 /** A position that was given and is not taken, behind all that it comes after and before what comes after it. */
-const hole = (read: Read, log: number) =>
+const hole = (needs: Needs, read: Read, log: number) =>
   Effect.gen(function* () {
     const { seqNum } = read.header
     const previous = Rows.list(read.fields?.previous ?? [])
-    const [bounds = {}] = yield* selectBounds(log, seqNum, previous, log, seqNum)
-    const [row = {}] = yield* selectHole(Cells.integer(bounds, "low") ?? 0, Cells.integer(bounds, "high") ?? 0)
+    const [bounds = {}] = yield* selectBounds(log, seqNum, previous, log, seqNum, log, seqNum)
+    const [near = {}] = needs.tables.has("applecart_causal") ? yield* selectNeighbours(Hash.toBytes(read.id)) : []
+    const low = Math.max(Cells.integer(bounds, "low") ?? 0, Cells.integer(near, "low") ?? 0)
+    const high = Math.min(Cells.integer(bounds, "high") ?? 0, Cells.integer(near, "high") ?? Infinity)
+    // Those before it in its log that are missing as well have the first ones.
+    const missing = Math.max(0, seqNum - (Cells.integer(bounds, "before") ?? -1) - 1)
+    const between = read.fields?.prune === true || low === Cells.integer(near, "low") ? 0 : missing
+    const [row = {}] = yield* selectHole(low, high, between)
     return Cells.integer(row, "hole")
   })

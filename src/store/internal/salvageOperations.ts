@@ -14,16 +14,21 @@ export const copyOperations = (target: SqlClient): Effect.Effect<void, SqlError,
       Effect.forEach(rows, write, { discard: true })
     const into = (self: ReturnType<typeof insert>) =>
       unlessDamaged(Effect.provideService(run(self), SqlClient, target))
+    // A damaged index must not make a position of its own.
+    const sequence = yield* unlessDamaged(selectLast())
+    const last = typeof sequence === "string" ? undefined : Cells.integer(sequence[0] ?? {}, "seq")
+    const wasGiven = (position: number) => position > 0 && (last === undefined || position <= last)
     yield* byId((rows) =>
       each(rows, (row) => {
         const [position, id] = [Cells.integer(row, "position"), Cells.hash(row, "id")]
-        return position === undefined || id === undefined ? Effect.void : into(insert(position, row["id"], -position - 1))
+        if (position === undefined || id === undefined || !wasGiven(position)) return Effect.void
+        return into(insert(position, row["id"], -position - 1))
       })
     )
     yield* byPlace((rows) =>
       each(rows, (row) => {
         const [position, log, seqNum] = ["position", "log", "seq_num"].map((name) => Cells.integer(row, name))
-        if (position === undefined || log === undefined || seqNum === undefined) return Effect.void
+        if (position === undefined || log === undefined || seqNum === undefined || !wasGiven(position)) return Effect.void
         return Effect.zipRight(into(insert(position, `at ${position}`, -position - 1)), into(place(log, seqNum, position)))
       })
     )
@@ -39,6 +44,7 @@ const insert = statement(
 )
 const place = statement(`UPDATE ${table} SET log = ?, seq_num = ? WHERE position = ? AND header = x''`)
 
+const selectLast = query(`SELECT seq FROM sqlite_sequence WHERE name = '${table}'`)
 const selectById = query(
   `SELECT id, position FROM ${table} INDEXED BY sqlite_autoindex_applecart_operations_1
    WHERE id > ? ORDER BY id LIMIT ${pageSize}`

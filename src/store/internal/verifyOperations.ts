@@ -23,7 +23,7 @@ export const verifyOperations = <E, R>(
     let there = 0
     let largest = 0
     yield* scan(
-      { name: table, key: "position", select: "x.position, x.id, x.seq_num, x.header, x.body, x.accepted_at" },
+      { name: table, key: "position", select: "x.position, x.id, x.log, x.seq_num, x.header, x.body, x.accepted_at" },
       last,
       (rows) =>
         Effect.suspend(() => {
@@ -33,7 +33,11 @@ export const verifyOperations = <E, R>(
         }),
       (one) => Effect.sync(() => void lost.push(one))
     )
-    for (const one of lost) yield* unreadable(verifying, one)
+    for (const { from, to, why } of lost) {
+      const detail = `SQLite cannot read it: ${why}`
+      yield* found(verifying, { kind: "Unreadable", mend: "copy", table, key: from, until: to, detail })
+    }
+    yield* indexed(verifying)
     yield* positions(verifying, { there, largest, last, lost: lost.length > 0 })
     return Math.max(last, largest)
   })
@@ -83,9 +87,21 @@ export const reasons = (
     }
   })
 
+const selectLogs = query(
+  `SELECT log, author, log_id FROM applecart_logs WHERE log IN (SELECT value FROM json_each(?))`
+)
+
+/** The logs in which these operations stand, as far as they can be read. */
+export const logsOf = (rows: ReadonlyArray<Row>): Effect.Effect<ReadonlyMap<unknown, Row>, SqlError, SqlClient> =>
+  Effect.map(
+    unlessDamaged(selectLogs(Rows.list(new Set(rows.flatMap((row) => Cells.integer(row, "log") ?? []))))),
+    (logs) => new Map(typeof logs === "string" ? [] : logs.map((row) => [row["log"], row] as const))
+  )
+
 const page = <E, R>(verifying: Verifying<E, R>, rows: ReadonlyArray<Row>) =>
   Effect.gen(function* () {
-    const seen = rows.map((row) => ({ row, ...examine(verifying, row) }))
+    const logs = yield* logsOf(rows)
+    const seen = rows.map((row) => ({ row, ...examine(verifying, row, logs.get(row["log"])) }))
     const ids = seen.flatMap(({ read }) => (read === undefined ? [] : [read.id]))
     const { decided, tombstones } = yield* reasons(verifying, ids)
     for (const { problems, read, row } of seen) {
@@ -126,30 +142,43 @@ const selectById = query(
   `SELECT id, position FROM ${table} INDEXED BY sqlite_autoindex_applecart_operations_1
    WHERE id > ? ORDER BY id LIMIT ${pageSize}`
 )
+const selectPresent = query(`SELECT position FROM ${table} WHERE position IN (SELECT value FROM json_each(?))`)
 
-/** Names what could not be read, by an index that says which operations stood there. */
-const unreadable = <E, R>(verifying: Verifying<E, R>, { from, to, why }: Lost) =>
+/** Names the operations that an index knows and that are not where it says, or cannot be read there. */
+const indexed = <E, R>(verifying: Verifying<E, R>) =>
   Effect.gen(function* () {
-    const detail = `SQLite cannot read it: ${why}`
-    yield* found(verifying, { kind: "Unreadable", mend: "copy", table, key: from, until: to, detail })
     let after = new Uint8Array(0)
     for (;;) {
+      // What is wrong with the index itself SQLite has said.
       const rows = yield* unlessDamaged(selectById(after))
       if (typeof rows === "string") return
+      const there = yield* present(rows.flatMap((row) => Cells.integer(row, "position") ?? []))
       for (const row of rows) {
-        const position = Cells.integer(row, "position")
+        const key = Cells.integer(row, "position")
         const id = Cells.hash(row, "id")
-        if (position === undefined || position < from || position > to || id === undefined) continue
-        const detail = "it stood where SQLite can read nothing"
-        yield* found(verifying, { kind: "Unreadable", mend: "source", table, key: position, id, detail })
+        if (key === undefined || id === undefined || there.has(key)) continue
+        const detail = "an index says that it is here, and it cannot be read"
+        yield* found(verifying, { kind: "Unreadable", mend: "source", table, key, id, detail })
       }
       const next = rows.at(-1)
-      if (next === undefined || rows.length < pageSize) return
-      const last = Cells.blob(next, "id") ?? new Uint8Array(0)
+      const last = next === undefined ? undefined : Cells.blob(next, "id")
       // Out of order, an index would be read for ever.
-      if (Bytes.compare(last, after) <= 0) return
+      if (last === undefined || rows.length < pageSize || Bytes.compare(last, after) <= 0) return
       after = new Uint8Array(last)
     }
+  })
+
+/** Which of these positions can be read. */
+const present = (positions: ReadonlyArray<number>): Effect.Effect<ReadonlySet<number>, SqlError, SqlClient> =>
+  Effect.gen(function* () {
+    const rows = yield* unlessDamaged(selectPresent(Rows.list(positions)))
+    if (typeof rows !== "string") return new Set(rows.flatMap((row) => Cells.integer(row, "position") ?? []))
+    const there = new Set<number>()
+    for (const position of positions) {
+      const one = yield* unlessDamaged(selectPresent(Rows.list([position])))
+      if (typeof one !== "string" && one.length > 0) there.add(position)
+    }
+    return there
   })
 
 const selectPruned = query(

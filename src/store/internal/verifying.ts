@@ -88,10 +88,14 @@ export interface Problem {
   readonly detail: string
 }
 
-/** Looks at the bytes of a stored operation, with the columns `id`, `seq_num`, `header` and `body`. */
+/**
+ * Looks at the bytes of a stored operation, with the columns `id`, `seq_num`, `header` and `body`. `log`: the row of the log in
+ * which it stands. Where neither its id nor its place fit the header, that is another operation's.
+ */
 export const examine = (
   { crypto, format }: Pick<Verifying<never, never>, "format" | "crypto">,
-  row: Row
+  row: Row,
+  log?: Row
 ): { readonly read: Read | undefined; readonly problems: ReadonlyArray<Problem> } => {
   const bytes = Cells.blob(row, "header")
   const wrong = (detail: string) => ({
@@ -103,16 +107,22 @@ export const examine = (
   if (decoded._tag === "Left") return wrong(`its header is damaged (${Header.verdict(decoded.left)})`)
   const header = decoded.right
   const id = crypto.hash(bytes)
+  const meant = format(header.extensions)
+  const isOfLog =
+    log === undefined ||
+    (Cells.key(log, "author") === header.verifyingKey &&
+      (meant === undefined || Cells.logId(log, "log_id") === meant.fields.logId))
+  const hasSeqNum = Cells.integer(row, "seq_num") === header.seqNum
   const problems: Array<Problem> = []
+  if (Cells.hash(row, "id") !== id && !(isOfLog && hasSeqNum)) return wrong(`its header is that of another operation, ${id}`)
   if (Cells.hash(row, "id") !== id) {
     problems.push({ kind: "Header", mend: "derived", detail: `its id is not the hash of its header, ${id}` })
   }
-  if (Cells.integer(row, "seq_num") !== header.seqNum) {
+  if (!hasSeqNum) {
     problems.push({ kind: "Column", mend: "derived", detail: `seq_num is not ${header.seqNum}, as its header says` })
   }
   const body = aboutBody(crypto, header, row)
   if (body !== undefined) problems.push(body)
-  const meant = format(header.extensions)
   return { read: { id, header, fields: meant?.fields, ownsLog: meant?.ownsLog ?? (() => true) }, problems }
 }
 

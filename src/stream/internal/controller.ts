@@ -13,6 +13,7 @@ import * as Extensions from "../../core/Extensions.ts"
 import type * as Consumer from "../../pipeline/Consumer.ts"
 import type * as Outcome from "../../pipeline/Outcome.ts"
 import * as Filter from "../../store/Filter.ts"
+import * as SqlReason from "../../store/SqlReason.ts"
 import * as Status from "../../store/Status.ts"
 import * as Transaction from "../../store/Transaction.ts"
 import { InsideTransaction } from "../Errors.ts"
@@ -52,7 +53,7 @@ export const make = <Out extends Placed, A, E, R, E2, R2, R3, X extends Extensio
       })
     const setup = defaults(options, consumers, crypto, progress)
     const decode = options.crypto === undefined ? yield* Verifier.make(crypto) : Verifier.inline(crypto)
-    const provide = <B, Err>(self: Effect.Effect<B, Err, SqlClient | R | R2 | R3>): Effect.Effect<B, Err> =>
+    const bare = <B, Err>(self: Effect.Effect<B, Err, SqlClient | R | R2 | R3>): Effect.Effect<B, Err> =>
       Effect.mapInputContext(self, (current: Context.Context<never>) =>
         // A call that comes after a commit still carries that transaction; it must not be taken for an open one.
         Context.merge(
@@ -61,6 +62,7 @@ export const make = <Out extends Placed, A, E, R, E2, R2, R3, X extends Extensio
           services as Context.Context<SqlClient | R | R2 | R3>
         )
       )
+    const provide = <B, Err>(self: Effect.Effect<B, Err, SqlClient | R | R2 | R3>) => SqlReason.typed(bare(self))
     yield* provide(Open.open(setup))
 
     const outcomes = yield* PubSub.sliding<Outcome.Outcome<E | E2>>(4096)
@@ -73,21 +75,20 @@ export const make = <Out extends Placed, A, E, R, E2, R2, R3, X extends Extensio
           ? Effect.void
           : Effect.zipRight(PubSub.publishAll(outcomes, done), PubSub.publish(news, undefined))
     })
-    const guarded = <B, Err>(
-      call: string,
-      self: Effect.Effect<B, Err, SqlClient | R | R2 | R3>
-    ): Effect.Effect<B, Err | InsideTransaction> =>
+    const outside = <B, Err>(call: string, self: Effect.Effect<B, Err>): Effect.Effect<B, Err | InsideTransaction> =>
       Effect.flatMap(
         Transaction.isOpen(sql),
-        (open): Effect.Effect<B, Err | InsideTransaction> => (open ? new InsideTransaction({ call }) : provide(self))
+        (open): Effect.Effect<B, Err | InsideTransaction> => (open ? new InsideTransaction({ call }) : self)
       )
+    const guarded = <B, Err>(call: string, self: Effect.Effect<B, Err, SqlClient | R | R2 | R3>) =>
+      outside(call, provide(self))
     const { signal } = work
     const around = { crypto, backlog, rates, signal, progress: Stream.fromPubSub(told), guarded, provide }
     return {
       ...Intake.make(setup, crypto, decode, work, guarded),
       publish: (draft) => guarded("publish", Publishing.publish(setup, crypto, work, draft)),
       drain: guarded("drain", work.drain),
-      run: guarded("run", work.run),
+      run: outside("run", bare(work.run)),
       replay: (which) => guarded("replay", work.replay(which === undefined ? undefined : Filter.make(crypto, which))),
       skip: (id) =>
         guarded(
