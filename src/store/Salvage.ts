@@ -92,9 +92,7 @@ const foreignKeysOn = query("PRAGMA foreign_keys = ON")
 const quoted = (name: string) => `"${name.replaceAll('"', '""')}"`
 
 const tell = ({ lost }: Copying, table: string, detail: string, range?: { from: number; to: number }) =>
-  void lost.push(
-    new Finding({ kind: "Unreadable", mend: "none", table, key: range?.from, until: range?.to, detail })
-  )
+  void lost.push(new Finding({ kind: "Unreadable", mend: "none", table, key: range?.from, until: range?.to, detail }))
 
 const tableOf = (row: Row): ReadonlyArray<Table> => {
   const [name, sql] = [Cells.text(row, "name"), Cells.text(row, "sql")]
@@ -108,9 +106,7 @@ const create = (copying: Copying, { name, sql }: Table): Effect.Effect<boolean, 
       tell(copying, name, "a virtual table is not copied; make and fill it anew")
       return false
     }
-    const done = yield* unlessDamaged(
-      Effect.provideService(run(statement(sql)()), SqlClient, copying.target)
-    )
+    const done = yield* unlessDamaged(Effect.provideService(run(statement(sql)()), SqlClient, copying.target))
     if (typeof done === "string") tell(copying, name, `it could not be made: ${done}`)
     return typeof done !== "string"
   })

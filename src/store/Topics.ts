@@ -77,10 +77,7 @@ export const claim = (
   if (list.length === 0) return Effect.succeed(new Set())
   return Effect.map(
     updateClaims(Rows.list(list)),
-    (rows) =>
-      new Set(
-        rows.flatMap((row) => (Rows.text(row, "status") === "queued" ? [Rows.hash(row, "id")] : []))
-      )
+    (rows) => new Set(rows.flatMap((row) => (Rows.text(row, "status") === "queued" ? [Rows.hash(row, "id")] : [])))
   )
 }
 
@@ -94,10 +91,7 @@ export const find = (
 ): Effect.Effect<ReadonlyMap<LogId.LogId, Topic.Topic>, SqlError, SqlClient> =>
   Effect.map(
     selectTopics(Rows.list(logIds)),
-    (rows) =>
-      new Map(
-        rows.map((row) => [Rows.logId(row, "log_id"), Rows.topic(row, "hash")] as const)
-      )
+    (rows) => new Map(rows.map((row) => [Rows.logId(row, "log_id"), Rows.topic(row, "hash")] as const))
   )
 
 /** A topic, and how much of it is here. */

@@ -11,7 +11,7 @@ import * as Transaction from "../Transaction.ts"
 import * as Cells from "./cells.ts"
 import { mendEntry, retake } from "./mendInbox.ts"
 import { mendLog } from "./mendLogs.ts"
-import { mendColumns, restore as putBack } from "./mendOperations.ts"
+import { mendColumns, moveBack, restore as putBack } from "./mendOperations.ts"
 import * as Rows from "./rows.ts"
 import type { Verifying } from "./verifying.ts"
 
@@ -94,7 +94,10 @@ const counted = new Set([operations, inbox, "applecart_logs"])
 
 /** Two rows that claim one place let it fail: those are mended first, and it is tried again in the next round. */
 const reindexAll = Transaction.run(statement("REINDEX")(), { durable: true }).pipe(
-  Effect.catchIf((error) => SqlReason.of(error)._tag === "Constraint", () => Effect.void)
+  Effect.catchIf(
+    (error) => SqlReason.of(error)._tag === "Constraint",
+    () => Effect.void
+  )
 )
 
 const rows = (needs: Needs, findings: ReadonlyArray<Finding>) =>
@@ -107,7 +110,10 @@ const rows = (needs: Needs, findings: ReadonlyArray<Finding>) =>
     const logs = keys(of("applecart_logs"))
     let changed = 0
     for (const log of logs) if (yield* mendLog(needs, log)) changed += 1
-    const moved = keys(of(operations))
+    const moved = keys(of(operations).filter(({ kind }) => kind !== "Position"))
+    for (const at of keys(of(operations).filter(({ kind }) => kind === "Position"))) {
+      if (yield* moveBack(needs, at)) changed += 1
+    }
     changed += yield* mendColumns(needs, moved)
     // Again, since an operation may have come into its log only now.
     for (const log of yield* logsAt(moved, logs)) yield* mendLog(needs, log)

@@ -40,7 +40,8 @@ export const mendLog = (needs: Needs, log: number): Effect.Effect<boolean, SqlEr
     const [kept = {}] = yield* selectHead(log)
     const headSeqNum = Cells.integer(kept, "head_seq_num")
     const headId = Cells.hash(kept, "head_id")
-    const isAhead = headSeqNum !== undefined && headId !== undefined && headSeqNum > last.seqNum && headId !== last.read?.id
+    const isAhead =
+      headSeqNum !== undefined && headId !== undefined && headSeqNum > last.seqNum && headId !== last.read?.id
     const isOther = last.read === undefined && headId !== undefined
     const head =
       isAhead || isOther || last.read === undefined

@@ -22,7 +22,9 @@ const selectRivals = query(
 )
 /** Out of the way of what stands there by right. No operation has such an id or place. */
 const step = `seq_num = -position - 1, id = CAST('at ' || position AS BLOB)`
-const stepAside = statement(`UPDATE applecart_operations SET ${step} WHERE position IN (SELECT value FROM json_each(?))`)
+const stepAside = statement(
+  `UPDATE applecart_operations SET ${step} WHERE position IN (SELECT value FROM json_each(?))`
+)
 const makeRoom = statement(
   `UPDATE applecart_operations SET seq_num = iif(log = ? AND seq_num = ?, -position - 1, seq_num),
      id = iif(id = ?, CAST('at ' || position AS BLOB), id) WHERE position = ?`
@@ -124,6 +126,21 @@ export const restore = (
     if (!(yield* clear(needs, read.id, log, seqNum, position))) return false
     const acceptedAt = Cells.integer(row, "accepted_at") ?? (yield* timeBefore(position))
     yield* write(position, Hash.toBytes(read.id), log, seqNum, raw.header, body ?? null, acceptedAt)
+    return true
+  })
+
+const move = statement(`UPDATE applecart_operations SET position = ? WHERE position = ?`)
+
+/** Puts a row that stands at a position that was never given where it may have stood; whether there is such a place. */
+export const moveBack = (needs: Needs, at: number): Effect.Effect<boolean, SqlError, SqlClient | Transaction> =>
+  Effect.gen(function* () {
+    const [row] = yield* selectAt(at)
+    const read = row === undefined ? undefined : yield* readOf(needs, row)
+    const log = row === undefined ? undefined : Cells.integer(row, "log")
+    if (read === undefined || log === undefined) return false
+    const position = yield* hole(needs, read, log)
+    if (position === undefined) return false
+    yield* move(position, at)
     return true
   })
 

@@ -12,8 +12,7 @@ export const copyOperations = (target: SqlClient): Effect.Effect<void, SqlError,
   Effect.gen(function* () {
     const each = (rows: ReadonlyArray<Row>, write: (row: Row) => Effect.Effect<unknown, SqlError, never>) =>
       Effect.forEach(rows, write, { discard: true })
-    const into = (self: ReturnType<typeof insert>) =>
-      unlessDamaged(Effect.provideService(run(self), SqlClient, target))
+    const into = (self: ReturnType<typeof insert>) => unlessDamaged(Effect.provideService(run(self), SqlClient, target))
     // A damaged index must not make a position of its own.
     const sequence = yield* unlessDamaged(selectLast())
     const last = typeof sequence === "string" ? undefined : Cells.integer(sequence[0] ?? {}, "seq")
@@ -28,8 +27,12 @@ export const copyOperations = (target: SqlClient): Effect.Effect<void, SqlError,
     yield* byPlace((rows) =>
       each(rows, (row) => {
         const [position, log, seqNum] = ["position", "log", "seq_num"].map((name) => Cells.integer(row, name))
-        if (position === undefined || log === undefined || seqNum === undefined || !wasGiven(position)) return Effect.void
-        return Effect.zipRight(into(insert(position, `at ${position}`, -position - 1)), into(place(log, seqNum, position)))
+        if (position === undefined || log === undefined || seqNum === undefined || !wasGiven(position))
+          return Effect.void
+        return Effect.zipRight(
+          into(insert(position, `at ${position}`, -position - 1)),
+          into(place(log, seqNum, position))
+        )
       })
     )
   })

@@ -28,7 +28,7 @@ export interface Lost {
 export const pageSize = 256
 
 /** Single keys that are tried in all, where pages cannot be read: a key that is itself damaged must not make it endless. */
-const mostSingle = 200_000
+const mostSingle = 50_000
 
 /** Rows that are read one by one after a page that failed, before a page is tried again. */
 const careful = 64
@@ -88,10 +88,12 @@ export const scan = <E, R, E2, R2>(
 
 /** The rows, or why the database cannot read them. What passes, such as a lock, goes on being an error. */
 export const unlessDamaged = <A, R>(self: Effect.Effect<A, SqlError, R>): Effect.Effect<A | string, SqlError, R> =>
-  Effect.catchAll(self, (error): Effect.Effect<string, SqlError> =>
-    passes.has(SqlReason.of(error)._tag)
-      ? Effect.fail(error)
-      : Effect.succeed(error.cause instanceof Error ? error.cause.message : error.message)
+  Effect.catchAll(
+    self,
+    (error): Effect.Effect<string, SqlError> =>
+      passes.has(SqlReason.of(error)._tag)
+        ? Effect.fail(error)
+        : Effect.succeed(error.cause instanceof Error ? error.cause.message : error.message)
   )
 
 // internal

@@ -15,19 +15,27 @@ import { isOpen } from "./clients.ts"
  */
 export const snapshot = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R | SqlClient> =>
   Effect.flatMap(SqlClient, (client) =>
-    Effect.flatMap(isOpen(client), (open): Effect.Effect<A, E | SqlError, R> =>
-      open
-        ? self
-        : Effect.scopedWith((scope) =>
-            Effect.flatMap(Scope.extend(Keys.of(client), scope), (connection) => {
-              const fixed = { key: Keys.of(client), connection, sqlite: true, outer: undefined, outside: Context.empty() }
-              const root = Root.make(fixed)
-              return Effect.acquireUseRelease(
-                Effect.zipRight(bystanders, Root.control(root, "BEGIN")),
-                () => Effect.provideService(self, TransactionConnection, [connection, 0]),
-                () => Root.rollback(root)
-              )
-            })
-          )
+    Effect.flatMap(
+      isOpen(client),
+      (open): Effect.Effect<A, E | SqlError, R> =>
+        open
+          ? self
+          : Effect.scopedWith((scope) =>
+              Effect.flatMap(Scope.extend(Keys.of(client), scope), (connection) => {
+                const fixed = {
+                  key: Keys.of(client),
+                  connection,
+                  sqlite: true,
+                  outer: undefined,
+                  outside: Context.empty()
+                }
+                const root = Root.make(fixed)
+                return Effect.acquireUseRelease(
+                  Effect.zipRight(bystanders, Root.control(root, "BEGIN")),
+                  () => Effect.provideService(self, TransactionConnection, [connection, 0]),
+                  () => Root.rollback(root)
+                )
+              })
+            )
     )
   )

@@ -112,13 +112,17 @@ const step = <E, R>(
     const own = read !== undefined && read.header.seqNum === seqNum ? read : undefined
     const { before } = walk
     walk.operations += 1
-    walk.before = { seqNum, position, read, sound: own !== undefined && row !== undefined && Cells.hash(row, "id") === own.id }
+    walk.before = {
+      seqNum,
+      position,
+      read,
+      sound: own !== undefined && row !== undefined && Cells.hash(row, "id") === own.id
+    }
     if (own === undefined) {
       walk.whole = false
       return
     }
-    const prunes =
-      own.fields?.prune === true && (yield* reasons(verifying, [own.id])).decided.get(own.id) !== "skipped"
+    const prunes = own.fields?.prune === true && (yield* reasons(verifying, [own.id])).decided.get(own.id) !== "skipped"
     if (prunes) walk.prunedBelow = seqNum
     // Whether it prunes nobody can say.
     if (own.fields === undefined) walk.whole = false

@@ -39,7 +39,7 @@ export const verifyOperations = <E, R>(
     }
     yield* indexed(verifying)
     yield* positions(verifying, { there, largest, last, lost: lost.length > 0 })
-    return Math.max(last, largest)
+    return last === 0 ? largest : last
   })
 
 // internal
@@ -87,9 +87,7 @@ export const reasons = (
     }
   })
 
-const selectLogs = query(
-  `SELECT log, author, log_id FROM applecart_logs WHERE log IN (SELECT value FROM json_each(?))`
-)
+const selectLogs = query(`SELECT log, author, log_id FROM applecart_logs WHERE log IN (SELECT value FROM json_each(?))`)
 
 /** The logs in which these operations stand, as far as they can be read. */
 export const logsOf = (rows: ReadonlyArray<Row>): Effect.Effect<ReadonlyMap<unknown, Row>, SqlError, SqlClient> =>
@@ -185,21 +183,39 @@ const selectPruned = query(
   `SELECT coalesce(sum(pruned_below), 0) AS pruned FROM applecart_logs WHERE typeof(pruned_below) = 'integer'`
 )
 
+const selectKnown = query(
+  `SELECT coalesce(max(position), -1) AS known FROM applecart_consumers WHERE role = 'application'`
+)
+const selectBeyond = query(`SELECT position, id FROM ${table} WHERE position > ? ORDER BY position LIMIT 1000`)
+
+/** Either the last position is wrong, or rows stand where they were never put; the application knows where it is. */
+const beyond = <E, R>(verifying: Verifying<E, R>, last: number, largest: number) =>
+  Effect.gen(function* () {
+    const [row = {}] = yield* rowsOf(verifying, "applecart_consumers", selectKnown())
+    const known = Cells.integer(row, "known") ?? -1
+    const isMoved = known >= 0 && known <= last
+    const rows = isMoved ? yield* rowsOf(verifying, table, selectBeyond(last)) : []
+    for (const one of rows) {
+      const where = { table, key: Cells.integer(one, "position"), id: Cells.hash(one, "id") }
+      const detail = `it stands at a position that was never given; the last one is ${last}`
+      yield* found(verifying, { ...where, kind: "Position", mend: "derived", detail })
+    }
+    if (isMoved) return
+    const detail = `position ${largest} was given, and ${last} is said to be the last`
+    yield* found(verifying, { kind: "Position", mend: "derived", table: "sqlite_sequence", key: table, detail })
+  })
+
 /** Every position was given once, so what is not here must have been pruned. */
 const positions = <E, R>(
   verifying: Verifying<E, R>,
   { largest, last, lost, there }: { there: number; largest: number; last: number; lost: boolean }
 ) =>
   Effect.gen(function* () {
-    const key = table
-    if (largest > last) {
-      const detail = `position ${largest} was given, and ${last} is said to be the last`
-      yield* found(verifying, { kind: "Position", mend: "derived", table: "sqlite_sequence", key, detail })
-    }
+    if (largest > last) yield* beyond(verifying, last, largest)
     const [row = {}] = yield* rowsOf(verifying, "applecart_logs", selectPruned())
     const pruned = Cells.integer(row, "pruned") ?? 0
     const missing = last - there - pruned
     if (lost || missing <= 0) return
     const detail = `of ${last} positions that were given at least ${missing} are neither here nor pruned`
-    yield* found(verifying, { kind: "Position", mend: "source", table, key: undefined, detail })
+    yield* found(verifying, { kind: "Position", mend: "source", table, detail })
   })

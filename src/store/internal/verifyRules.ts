@@ -83,12 +83,16 @@ const rules: ReadonlyArray<Rule> = [
     mend: "derived",
     detail: "its author, its log id or its head is none"
   }),
-  rule(["inbox", "topics"], `x.topic IS NULL AND EXISTS (SELECT 1 FROM applecart_topics AS t WHERE t.log_id = x.log_id)`, {
-    key: "x.entry",
-    id: "x.id",
-    mend: "derived",
-    detail: "it has not the topic that was learnt for its log id"
-  }),
+  rule(
+    ["inbox", "topics"],
+    `x.topic IS NULL AND EXISTS (SELECT 1 FROM applecart_topics AS t WHERE t.log_id = x.log_id)`,
+    {
+      key: "x.entry",
+      id: "x.id",
+      mend: "derived",
+      detail: "it has not the topic that was learnt for its log id"
+    }
+  ),
   rule(["inbox", "operations"], isOperation("x.id"), {
     key: "x.entry",
     id: "x.id",
@@ -100,11 +104,15 @@ const rules: ReadonlyArray<Rule> = [
     `x.status = 'waiting' AND NOT EXISTS (SELECT 1 FROM applecart_waiting AS w WHERE w.entry = x.entry)`,
     { key: "x.entry", id: "x.id", mend: queuedAgain, detail: "it waits, and for nothing" }
   ),
-  rule(["waiting", "inbox"], `NOT EXISTS (SELECT 1 FROM applecart_inbox AS i WHERE i.entry = x.entry AND i.status = 'waiting')`, {
-    key: "x.entry",
-    mend: queuedAgain,
-    detail: "something that does not wait is noted as waiting"
-  }),
+  rule(
+    ["waiting", "inbox"],
+    `NOT EXISTS (SELECT 1 FROM applecart_inbox AS i WHERE i.entry = x.entry AND i.status = 'waiting')`,
+    {
+      key: "x.entry",
+      mend: queuedAgain,
+      detail: "something that does not wait is noted as waiting"
+    }
+  ),
   rule(["waiting"], not32("until"), { key: "x.entry", mend: queuedAgain, detail: "what it waits for is no operation" }),
   rule(
     ["waiting", "operations", "wakes"],
@@ -171,7 +179,13 @@ const rules: ReadonlyArray<Rule> = [
   rule(
     ["notices"],
     `${not32("id")} OR ${not32("author")} OR typeof(x.position) <> 'integer' OR x.position > ? OR x.how NOT IN ('pruned', 'deleted')`,
-    { key: "x.position", id: "x.id", takesLast: true, mend: "rebuild", detail: "what a consumer is to be told cannot be" }
+    {
+      key: "x.position",
+      id: "x.id",
+      takesLast: true,
+      mend: "rebuild",
+      detail: "what a consumer is to be told cannot be"
+    }
   ),
   rule(
     ["replays"],
@@ -183,25 +197,40 @@ const rules: ReadonlyArray<Rule> = [
     mend: "none",
     detail: "who has deleted what is not said"
   }),
-  rule(["causal"], `${not32("id")} OR ${not32("log_id")} OR x.unsettled <> 0 OR x.named NOT IN (0, 1) OR NOT ${isOperation("x.id")}`, {
-    key: "x.vertex",
-    id: "x.id",
-    mend: "rebuild",
-    detail: "the graph holds what was not accepted; rebuild processor:causal-order"
-  })
+  rule(
+    ["causal"],
+    `${not32("id")} OR ${not32("log_id")} OR x.unsettled <> 0 OR x.named NOT IN (0, 1) OR NOT ${isOperation("x.id")}`,
+    {
+      key: "x.vertex",
+      id: "x.id",
+      mend: "rebuild",
+      detail: "the graph holds what was not accepted; rebuild processor:causal-order"
+    }
+  )
 ]
 
 /** Evidence that proves nothing any more. */
 const forks = <E, R>(verifying: Verifying<E, R>) =>
-  scan(
-    { name: "applecart_forks", key: "fork", select: "x.*" },
-    Number.MAX_SAFE_INTEGER,
-    (rows) => Effect.forEach(rows, (row) => fork(verifying, row), { discard: true }),
-    ({ from, to, why }) => {
-      const detail = `SQLite cannot read it: ${why}`
-      return found(verifying, { kind: "Unreadable", mend: "copy", table: "applecart_forks", key: from, until: to, detail })
-    }
+  Effect.flatMap(rowsOf(verifying, "sqlite_sequence", selectLastFork()), ([last = {}]) =>
+    scan(
+      { name: "applecart_forks", key: "fork", select: "x.*" },
+      Cells.integer(last, "seq") ?? 0,
+      (rows) => Effect.forEach(rows, (row) => fork(verifying, row), { discard: true }),
+      ({ from, to, why }) => {
+        const detail = `SQLite cannot read it: ${why}`
+        return found(verifying, {
+          kind: "Unreadable",
+          mend: "copy",
+          table: "applecart_forks",
+          key: from,
+          until: to,
+          detail
+        })
+      }
+    )
   )
+
+const selectLastFork = query("SELECT seq FROM sqlite_sequence WHERE name = 'applecart_forks'")
 
 const fork = <E, R>(verifying: Verifying<E, R>, row: Row) =>
   Effect.gen(function* () {

@@ -114,7 +114,8 @@ export const examine = (
       (meant === undefined || Cells.logId(log, "log_id") === meant.fields.logId))
   const hasSeqNum = Cells.integer(row, "seq_num") === header.seqNum
   const problems: Array<Problem> = []
-  if (Cells.hash(row, "id") !== id && !(isOfLog && hasSeqNum)) return wrong(`its header is that of another operation, ${id}`)
+  if (Cells.hash(row, "id") !== id && !(isOfLog && hasSeqNum))
+    return wrong(`its header is that of another operation, ${id}`)
   if (Cells.hash(row, "id") !== id) {
     problems.push({ kind: "Header", mend: "derived", detail: `its id is not the hash of its header, ${id}` })
   }

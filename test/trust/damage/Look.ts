@@ -56,7 +56,8 @@ export const fingerprint = (file: string): string =>
     const tables = db.prepare(`SELECT name, sql FROM sqlite_schema ORDER BY name`).all() as ReadonlyArray<Row>
     const hash = crypto.createHash("sha256").update(JSON.stringify(tables))
     for (const { name, sql } of tables) {
-      if (typeof sql === "string" && /^CREATE TABLE/.test(sql)) hash.update(JSON.stringify(db.prepare(`SELECT * FROM "${name}"`).all()))
+      if (typeof sql === "string" && /^CREATE TABLE/.test(sql))
+        hash.update(JSON.stringify(db.prepare(`SELECT * FROM "${name}"`).all()))
     }
     return hash.digest("hex")
   })
@@ -72,7 +73,10 @@ export const broken = (file: string): ReadonlyArray<string> =>
     if (!has(db, "applecart_operations")) return found
     none("P1 SQLite complains", "SELECT * FROM pragma_integrity_check WHERE integrity_check <> 'ok'")
     none("P1 a reference leads nowhere", "SELECT * FROM pragma_foreign_key_check")
-    none("P3 an operation is in two places", `SELECT id FROM applecart_inbox INTERSECT SELECT id FROM applecart_operations`)
+    none(
+      "P3 an operation is in two places",
+      `SELECT id FROM applecart_inbox INTERSECT SELECT id FROM applecart_operations`
+    )
     none(
       "P5 a log has a gap",
       `SELECT o.log, o.seq_num FROM applecart_operations AS o JOIN applecart_logs AS l ON l.log = o.log

@@ -52,7 +52,8 @@ const byHand = (file: string, unit: Unit): string =>
         if (edit !== undefined) said.push(edit(db, unit))
       } catch (error) {
         // A constraint was in the way; another edit then.
-        if (!(error instanceof Error && "code" in error && String(error.code).startsWith("SQLITE_CONSTRAINT"))) throw error
+        if (!(error instanceof Error && "code" in error && String(error.code).startsWith("SQLITE_CONSTRAINT")))
+          throw error
       }
     }
     return said.join(", ")
@@ -76,8 +77,7 @@ const log = (set: string) => one("applecart_logs", "log", set)
 const entry = (set: string) => one("applecart_inbox", "entry", set)
 
 /** A byte in the middle becomes another one. */
-const other = (column: string) =>
-  `${column} = CAST(substr(${column}, 1, 20) || x'5a' || substr(${column}, 22) AS BLOB)`
+const other = (column: string) => `${column} = CAST(substr(${column}, 1, 20) || x'5a' || substr(${column}, 22) AS BLOB)`
 
 const edits: ReadonlyArray<Edit> = [
   operation(other("id")),

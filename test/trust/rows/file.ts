@@ -21,23 +21,25 @@ export const row: Row = {
   fault: "a damaged database file: 1 to 64 bits flipped, or rows edited by hand",
   promises: "typed errors; every changed byte of every operation is found; what the originals have comes back",
   units: { quick: 12, full: 200 },
-  prepare: Effect.map(Prepared.directory, (dir) => (unit) =>
-    Effect.gen(function* () {
-      const world = yield* Prepared.make(dir, unit, 40)
-      const tally = new Tally()
-      const clean = yield* verified(world.file)
-      if (typeof clean === "string") tally.broken.push(`verify: an undamaged file: ${clean}`)
-      else if (clean.found > 0) tally.broken.push(`verify: found something in an undamaged file: ${said(clean)}`)
-      for (let nth = 0; nth < trialsPerUnit; nth++) {
-        const file = `${world.file}.${nth}`
-        yield* Effect.ensuring(
-          trial(world, file, unit, tally),
-          Effect.sync(() => [file, `${file}.open`, `${file}.new`].forEach(Look.remove))
-        )
-      }
-      Look.remove(world.file)
-      return { trials: trialsPerUnit, broken: tally.broken, facts: tally.facts }
-    })
+  prepare: Effect.map(
+    Prepared.directory,
+    (dir) => (unit) =>
+      Effect.gen(function* () {
+        const world = yield* Prepared.make(dir, unit, 40)
+        const tally = new Tally()
+        const clean = yield* verified(world.file)
+        if (typeof clean === "string") tally.broken.push(`verify: an undamaged file: ${clean}`)
+        else if (clean.found > 0) tally.broken.push(`verify: found something in an undamaged file: ${said(clean)}`)
+        for (let nth = 0; nth < trialsPerUnit; nth++) {
+          const file = `${world.file}.${nth}`
+          yield* Effect.ensuring(
+            trial(world, file, unit, tally),
+            Effect.sync(() => [file, `${file}.open`, `${file}.new`].forEach(Look.remove))
+          )
+        }
+        Look.remove(world.file)
+        return { trials: trialsPerUnit, broken: tally.broken, facts: tally.facts }
+      })
   ),
   vacuous: (facts) =>
     ["changed operations", "refused", "mended in place", "copied"].flatMap((name) =>
@@ -67,7 +69,8 @@ const trial = (world: Prepared.Prepared, file: string, unit: Unit, tally: Tally)
     tally.count("findings", report.found)
     for (const one of changed(world, file)) {
       tally.count("changed operations")
-      if (!report.findings.some((finding) => names(finding, one))) broken(`verify: ${one.id} at ${one.position} changed unnoticed: ${said(report)}`)
+      if (!report.findings.some((finding) => names(finding, one)))
+        broken(`verify: ${one.id} at ${one.position} changed unnoticed: ${said(report)}`)
     }
     yield* repaired(world, file, broken, tally)
   })
@@ -130,7 +133,10 @@ const repaired = (world: Prepared.Prepared, file: string, broken: (text: string)
     else {
       mended = `${file}.new`
       const copied = yield* Effect.either(
-        World.withFile(mended, Effect.flatMap(SqlClient.SqlClient, (target) => World.withFile(file, Salvage.copy(target))))
+        World.withFile(
+          mended,
+          Effect.flatMap(SqlClient.SqlClient, (target) => World.withFile(file, Salvage.copy(target)))
+        )
       )
       if (copied._tag === "Left") {
         if (copied.left._tag === "NothingToSalvage") return tally.count("nothing to copy")
@@ -143,10 +149,16 @@ const repaired = (world: Prepared.Prepared, file: string, broken: (text: string)
     }
     tally.count("restored", done.restored)
     tally.count("left", done.after.found)
-    const still = changed(world, mended)
-    if (still.length === 0) return
-    for (const one of still) {
+    const now = new Map(Look.operations(mended).map((one) => [one.id, one]))
+    for (const one of world.operations) {
+      const found = now.get(one.id)
+      const isBack = JSON.stringify({ ...one, position: 0 }) === JSON.stringify({ ...found, position: 0 })
+      // Where nothing says any more at which position it stood, it stands where it may have.
+      if (isBack && found?.position !== one.position) tally.count("at another position")
+      if (isBack) continue
       tally.count("not brought back")
-      broken(`repair: ${one.id} at ${one.position} (${one.place.slice(-3)}) did not come back; left: ${said(done.after)}`)
+      if (!done.after.findings.some((finding) => names(finding, one))) {
+        broken(`repair: ${one.id} at ${one.position} did not come back, and is not named: ${said(done.after)}`)
+      }
     }
   }).pipe(Effect.catchAllCause((cause) => Effect.sync(() => broken(`repair: ${Cause.pretty(cause).slice(0, 1500)}`))))
