@@ -53,10 +53,16 @@ export * as Logs from "./store/Logs.ts"
 export * as Migrations from "./store/Migrations.ts"
 /** The accepted operations. */
 export * as Operations from "./store/Operations.ts"
+/** Mends what is damaged, as far as it can be had again. */
+export * as Repair from "./store/Repair.ts"
+/** Copies what can be read of a damaged file. */
+export * as Salvage from "./store/Salvage.ts"
 /** How much of the inbox each author takes up. */
 export * as Shares from "./store/Shares.ts"
 /** What an SQL error means: nobody's verdict, or the operation's own fault. */
 export * as SqlReason from "./store/SqlReason.ts"
+/** Looks for damage in everything that is stored. */
+export * as Verify from "./store/Verify.ts"
 /** Removing operations and bodies, for processors of one's own. */
 export * as Removal from "./store/Removal.ts"
 /** How much is where. */

@@ -20,6 +20,7 @@ const valued = new Set([
   "--consumer",
   "--from",
   "--to",
+  "--into",
   "--accepted-since",
   "--accepted-until",
   "--written-since",

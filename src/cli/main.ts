@@ -193,6 +193,31 @@ const collect = Command.make(
     )
 ).pipe(Command.withDescription("Frees what pruning, deletion, skip and discard left behind and nobody needs."))
 
+const verify = Command.make(
+  "verify",
+  {
+    from: Options.text("from").pipe(
+      Options.withPseudoName("FILE"),
+      Options.withDescription("Also repairs it with the operations of this export. May be given more than once."),
+      Options.repeated
+    ),
+    into: optional(
+      Options.text("into").pipe(
+        Options.withPseudoName("FILE"),
+        Options.withDescription("Copies what can be read into this new file, and repairs that.")
+      )
+    ),
+    db,
+    json
+  },
+  (options) =>
+    Effect.flatMap(Effect.all([load(() => import("./verify.ts")), withDb(options)]), ([verbs, all]) =>
+      verbs.verify(all)
+    )
+).pipe(
+  Command.withDescription("Looks for damage: every hash, signature and log. Writes nothing unless told to repair.")
+)
+
 const decode = Command.make(
   "decode",
   {
@@ -232,6 +257,7 @@ const applecart = Command.make("applecart").pipe(
     resume,
     cancel,
     collect,
+    verify,
     decode
   ])
 )

@@ -1,5 +1,7 @@
 /** All rows, in the order in which the table has them. */
 import type { Row } from "../Row.ts"
+import { row as disk } from "./disk.ts"
 import { row as file } from "./file.ts"
+import { row as wal } from "./wal.ts"
 
-export const rows: ReadonlyArray<Row> = [file]
+export const rows: ReadonlyArray<Row> = [wal, file, disk]
