@@ -113,6 +113,8 @@ export * as Errors from "./stream/Errors.ts"
 export type * as Consumers from "./stream/Consumers.ts"
 /** What must happen outside the database, at least once. */
 export * as Outbox from "./stream/Outbox.ts"
+/** What an application makes of the operations, compared with a rebuild. */
+export type * as Projection from "./stream/Projection.ts"
 /** Accepted operations for readers that are not in the database. */
 export type * as Pull from "./stream/Pull.ts"
 /** When operations are processed. */

@@ -15,7 +15,8 @@ import * as VerifyingKey from "../core/VerifyingKey.ts"
  * - `Chain`: an operation does not follow the one before it;
  * - `Log`: what is kept about a log (head, prune point, topic) is not what its operations say;
  * - `Position`: the numbering of what was accepted does not fit;
- * - `Row`: a row of another table holds what cannot be.
+ * - `Row`: a row of another table holds what cannot be;
+ * - `Projection`: what an application, a consumer or a processor keeps is not what comes of the operations.
  */
 export const Kind = Schema.Literal(
   "File",
@@ -29,7 +30,8 @@ export const Kind = Schema.Literal(
   "Chain",
   "Log",
   "Position",
-  "Row"
+  "Row",
+  "Projection"
 )
 export type Kind = typeof Kind.Type
 

@@ -26,6 +26,7 @@ import * as Intake from "./intake.ts"
 import * as Open from "./open.ts"
 import * as Publishing from "./publish.ts"
 import { defaultPolicy } from "./policy.ts"
+import * as Projection from "./projection.ts"
 import * as Pull from "./pull.ts"
 import * as Rates from "./rates.ts"
 import type { Setup } from "./setup.ts"
@@ -97,6 +98,7 @@ export const make = <Out extends Placed, A, E, R, E2, R2, R3, X extends Extensio
         ),
       discard: (id, why) => guarded("discard", Skip.discard(setup, id, why)),
       collect: (options) => guarded("collect", Collect.collect(setup, options)),
+      verify: (options) => guarded("verify", Projection.verify(setup, options)),
       outcomes: Stream.fromPubSub(outcomes),
       status: provide(Status.status),
       consumers: Control.make(setup, around),
