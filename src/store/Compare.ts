@@ -53,9 +53,7 @@ export const remember = (all: ReadonlyArray<Table>): Effect.Effect<void, SqlErro
 const most = 100
 
 /** What the tables held, and hold no more, or the other way round. */
-export const differences = (
-  all: ReadonlyArray<Table>
-): Effect.Effect<ReadonlyArray<Finding>, SqlError, SqlClient> =>
+export const differences = (all: ReadonlyArray<Table>): Effect.Effect<ReadonlyArray<Finding>, SqlError, SqlClient> =>
   Effect.gen(function* () {
     const findings: Array<Finding> = []
     for (const [index, table] of all.entries()) {

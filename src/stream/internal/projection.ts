@@ -37,7 +37,9 @@ export const verify = <X extends Extensions.Fields, Out extends Event.Event, A, 
       yield* follow(setup, consumer)
     }
     const findings = yield* Compare.differences(tables)
-    return yield* new Undone({ report: { tables: tables.map(({ name }) => name), rebuilt, notRebuilt: left, findings } })
+    return yield* new Undone({
+      report: { tables: tables.map(({ name }) => name), rebuilt, notRebuilt: left, findings }
+    })
   })
   const undone = Transaction.run(compared, { busyLimit: setup.busyLimit })
   return Effect.zipRight(
