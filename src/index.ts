@@ -53,12 +53,18 @@ export * as Logs from "./store/Logs.ts"
 export * as Migrations from "./store/Migrations.ts"
 /** The accepted operations. */
 export * as Operations from "./store/Operations.ts"
+/** Mends what is damaged, as far as it can be had again. */
+export * as Repair from "./store/Repair.ts"
+/** Copies what can be read of a damaged file. */
+export * as Salvage from "./store/Salvage.ts"
 /** How much of the inbox each author takes up. */
 export * as Shares from "./store/Shares.ts"
 /** What an SQL error means: nobody's verdict, or the operation's own fault. */
 export * as SqlReason from "./store/SqlReason.ts"
 /** The logs of our own, as the database shows them. */
 export * as OwnLogs from "./store/OwnLogs.ts"
+/** Looks for damage in everything that is stored. */
+export * as Verify from "./store/Verify.ts"
 /** Removing operations and bodies, for processors of one's own. */
 export * as Removal from "./store/Removal.ts"
 /** How much is where. */
@@ -113,6 +119,8 @@ export type * as Consumers from "./stream/Consumers.ts"
 export type * as Own from "./stream/Own.ts"
 /** What must happen outside the database, at least once. */
 export * as Outbox from "./stream/Outbox.ts"
+/** What an application makes of the operations, compared with a rebuild. */
+export type * as Projection from "./stream/Projection.ts"
 /** Accepted operations for readers that are not in the database. */
 export type * as Pull from "./stream/Pull.ts"
 /** When operations are processed. */

@@ -21,6 +21,7 @@ const valued = new Set([
   "--consumer",
   "--from",
   "--to",
+  "--into",
   "--accepted-since",
   "--accepted-until",
   "--written-since",

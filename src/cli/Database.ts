@@ -96,6 +96,29 @@ export const record = <A, E, R>(file: string, use: Effect.Effect<A, E, R>) =>
     }).pipe(Effect.provideService(SqlClient.SqlClient, client))
   }).pipe(Effect.scoped)
 
+/** Runs something that reads, on a file that may be damaged: nothing is asked of it before. */
+export const examine = <A, E, R>(
+  file: string,
+  use: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | LookError, Exclude<R, SqlClient.SqlClient> | FileSystem.FileSystem> =>
+  Effect.gen(function* () {
+    yield* mustExist(file)
+    const client = yield* open(file, { filename: file, disableWAL: true })
+    yield* client.unsafe("PRAGMA query_only = ON")
+    return yield* Effect.provideService(use, SqlClient.SqlClient, client)
+  }).pipe(Effect.scoped)
+
+/** Runs something that mends what is in a file, whoever it belongs to: no handler is asked. */
+export const mend = <A, E, R>(file: string, use: Effect.Effect<A, E, R>) =>
+  Effect.gen(function* () {
+    yield* mustExist(file)
+    return yield* Effect.provideService(use, SqlClient.SqlClient, yield* openToWrite(file))
+  }).pipe(Effect.scoped)
+
+/** Hands over the client of a new file. */
+export const fresh = <A, E, R>(file: string, use: (client: SqlClient.SqlClient) => Effect.Effect<A, E, R>) =>
+  Effect.scoped(Effect.flatMap(openToWrite(file), use))
+
 /** A controller that accepts whatever the system layers allow. */
 export type Controller = StreamController.StreamController<
   Uint8Array | undefined,

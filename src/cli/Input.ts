@@ -16,10 +16,11 @@ export interface Input {
   readonly bytes: Stream.Stream<Uint8Array, PlatformError>
 }
 
+/** Why an input cannot be read. */
+export type OpenError = PlatformError | UsageError
+
 /** Finds the input; a file that is not there fails here, before anything else is done. */
-export const open = (
-  file: string
-): Effect.Effect<Input, PlatformError | UsageError, FileSystem.FileSystem | Path.Path | Io> =>
+export const open = (file: string): Effect.Effect<Input, OpenError, FileSystem.FileSystem | Path.Path | Io> =>
   Effect.gen(function* () {
     if (file === "-") return { name: "standard input", size: undefined, bytes: (yield* Io).stdin }
     const fileSystem = yield* FileSystem.FileSystem

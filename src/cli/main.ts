@@ -216,6 +216,31 @@ const confirm = Command.make(
   Command.withDescription("Says that others hold nothing newer of a log of yours, so that you publish on it again.")
 )
 
+const verify = Command.make(
+  "verify",
+  {
+    from: Options.text("from").pipe(
+      Options.withPseudoName("FILE"),
+      Options.withDescription("Also repairs it with the operations of this export. May be given more than once."),
+      Options.repeated
+    ),
+    into: optional(
+      Options.text("into").pipe(
+        Options.withPseudoName("FILE"),
+        Options.withDescription("Copies what can be read into this new file, and repairs that.")
+      )
+    ),
+    db,
+    json
+  },
+  (options) =>
+    Effect.flatMap(Effect.all([load(() => import("./verify.ts")), withDb(options)]), ([verbs, all]) =>
+      verbs.verify(all)
+    )
+).pipe(
+  Command.withDescription("Looks for damage: every hash, signature and log. Writes nothing unless told to repair.")
+)
+
 const decode = Command.make(
   "decode",
   {
@@ -256,6 +281,7 @@ const applecart = Command.make("applecart").pipe(
     cancel,
     collect,
     confirm,
+    verify,
     decode
   ])
 )

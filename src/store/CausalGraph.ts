@@ -115,7 +115,7 @@ const selectTips = query(
 
 /** The operations of a topic that nothing comes after, the latest ones first. */
 export const tips = (logId: LogId.LogId, limit: number): Effect.Effect<ReadonlyArray<Hash.Hash>, SqlError, SqlClient> =>
-  Effect.map(selectTips(LogId.toBytes(logId), limit), (rows) => rows.map((row) => Hash.fromBytes(Rows.blob(row, "id"))))
+  Effect.map(selectTips(LogId.toBytes(logId), limit), (rows) => rows.map((row) => Rows.hash(row, "id")))
 
 const insertVertices = Rows.insert(
   `INSERT INTO applecart_causal (id, log_id, own, time, counter, named, unsettled)`,

@@ -67,7 +67,7 @@ const sorted = (row: Row): Sorted => ({
   time: Rows.integer(row, "time"),
   counter: Rows.integer(row, "counter"),
   position: Rows.integer(row, "position"),
-  id: Hash.fromBytes(Rows.blob(row, "id")),
+  id: Rows.hash(row, "id"),
   header: Rows.blob(row, "header"),
   body: Rows.optionalBlob(row, "body"),
   acceptedAt: Rows.integer(row, "accepted_at")

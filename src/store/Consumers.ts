@@ -225,15 +225,15 @@ export const status: Effect.Effect<ReadonlyArray<Status>, SqlError, SqlClient> =
 
 // internal
 
-const role = Schema.decodeUnknownSync(Role)
-const state = Schema.decodeUnknownSync(State)
+const role = Schema.decodeUnknownEither(Role)
+const state = Schema.decodeUnknownEither(State)
 
 const consumer = (row: Row): Consumer => ({
   consumer: Rows.integer(row, "consumer"),
   name: Rows.text(row, "name"),
-  role: role(row["role"]),
+  role: Rows.decoded(row, "role", role),
   version: Rows.integer(row, "version"),
-  state: state(row["state"]),
+  state: Rows.decoded(row, "state", state),
   position: Rows.integer(row, "position"),
   seen: Rows.integer(row, "seen"),
   paused: Rows.integer(row, "paused") === 1

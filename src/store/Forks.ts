@@ -57,8 +57,8 @@ const select = query(`SELECT author, log_id, seq_num, accepted_header, other_hea
 /** All evidence, oldest first. */
 export const all: Effect.Effect<ReadonlyArray<Fork>, SqlError, SqlClient> = Effect.map(select(), (rows) =>
   rows.map((row) => ({
-    author: VerifyingKey.fromBytes(Rows.blob(row, "author")),
-    logId: LogId.fromBytes(Rows.blob(row, "log_id")),
+    author: Rows.verifyingKey(row, "author"),
+    logId: Rows.logId(row, "log_id"),
     seqNum: Rows.integer(row, "seq_num"),
     accepted: Rows.blob(row, "accepted_header"),
     other: Rows.blob(row, "other_header")

@@ -15,6 +15,7 @@ import type * as Operation from "../core/Operation.ts"
 import * as Topic from "../core/Topic.ts"
 import * as VerifyingKey from "../core/VerifyingKey.ts"
 import * as Filter from "./Filter.ts"
+import { damaged } from "./internal/damaged.ts"
 import { columns, entry, type Entry } from "./internal/entries.ts"
 import * as Rows from "./internal/rows.ts"
 import { query, statement, type Row, type Transaction } from "./Transaction.ts"
@@ -84,7 +85,7 @@ export const whereabouts = (
   Effect.map(selectWhereabouts(Rows.list(ids)), (rows) =>
     rows.map((row) => ({
       entry: number(row),
-      id: Hash.fromBytes(Rows.blob(row, "id")),
+      id: Rows.hash(row, "id"),
       status: status(row),
       attempts: Rows.integer(row, "attempts"),
       topic: topicOf(row)
@@ -177,7 +178,7 @@ export const take = (numbers: ReadonlyArray<number>): Effect.Effect<void, SqlErr
 
 const updateRejected = statement(
   `UPDATE applecart_inbox
-   SET status = 'rejected', processor = ?, reason = ?, attempts = ?, not_before = ? WHERE id = ?`
+   SET status = 'rejected', processor = ?, reason = ?, attempts = ?, not_before = ? WHERE id = ? RETURNING entry`
 )
 
 /** Marks an operation as rejected. `reason`: the encoded error; `notBefore`: when it is tried again, if by itself. */
@@ -190,14 +191,16 @@ export const reject = (
     readonly notBefore: number | undefined
   }
 ): Effect.Effect<void, SqlError, Transaction> =>
-  Effect.asVoid(
+  Effect.flatMap(
     updateRejected(
       rejection.processor,
       rejection.reason,
       rejection.attempts,
       rejection.notBefore ?? null,
       Hash.toBytes(id)
-    )
+    ),
+    // One that is read and not found by its id would be decided for ever.
+    (rows) => (rows.length === 0 ? Effect.fail(damaged("id of applecart_inbox", id, "no row")) : Effect.void)
   )
 
 const deleteWaitingOf = statement(
@@ -232,8 +235,7 @@ export const heldOnly = (
 // internal
 
 const topicOf = (row: Row): Topic.Topic | undefined => {
-  const topic = Rows.optionalBlob(row, "topic")
-  return topic === undefined ? undefined : Topic.fromBytes(topic)
+  return Rows.optionalTopic(row, "topic")
 }
 
 const status = (row: Row): Status => {

@@ -9,9 +9,9 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Hash from "../core/Hash.ts"
-import * as LogId from "../core/LogId.ts"
-import * as Topic from "../core/Topic.ts"
-import * as VerifyingKey from "../core/VerifyingKey.ts"
+import type * as LogId from "../core/LogId.ts"
+import type * as Topic from "../core/Topic.ts"
+import type * as VerifyingKey from "../core/VerifyingKey.ts"
 import * as Filters from "./Filter.ts"
 import * as Rows from "./internal/rows.ts"
 import { query, type Row } from "./Transaction.ts"
@@ -187,7 +187,7 @@ const selectIds = query(
 /** The ids that begin with these hex characters (64 at the most), wherever the operations are. */
 export const find = (prefix: string, limit: number): Effect.Effect<ReadonlyArray<Hash.Hash>, SqlError, SqlClient> =>
   Effect.map(selectIds(bound(prefix, "0"), bound(prefix, "f"), limit), (rows) =>
-    rows.map((row) => Hash.fromBytes(Rows.blob(row, "id")))
+    rows.map((row) => Rows.hash(row, "id"))
   )
 
 // internal
@@ -202,13 +202,12 @@ const content = (row: Row): Content => ({
 })
 
 const listed = (row: Row): Listed => {
-  const topic = Rows.optionalBlob(row, "topic")
   return {
-    id: Hash.fromBytes(Rows.blob(row, "id")),
-    author: VerifyingKey.fromBytes(Rows.blob(row, "author")),
-    logId: LogId.fromBytes(Rows.blob(row, "log_id")),
+    id: Rows.hash(row, "id"),
+    author: Rows.verifyingKey(row, "author"),
+    logId: Rows.logId(row, "log_id"),
     seqNum: Rows.integer(row, "seq_num"),
-    topic: topic === undefined ? undefined : Topic.fromBytes(topic),
+    topic: Rows.optionalTopic(row, "topic"),
     bodySize: Rows.optionalInteger(row, "body_size")
   }
 }
@@ -231,7 +230,7 @@ const inInbox = (row: Row): Received => ({
 const waits = (row: Row): Waiting => ({
   ...inInbox(row),
   processor: Rows.text(row, "processor"),
-  until: hashes(Rows.text(row, "until"))
+  until: Rows.decoded(row, "until", hashes)
 })
 
 const rejection = (row: Row): Rejected => ({
@@ -253,4 +252,4 @@ const received = (row: Row) => {
 }
 
 /** Our own JSON: an array of hashes as hex. */
-const hashes = Schema.decodeUnknownSync(Schema.parseJson(Schema.Array(Hash.Schema)))
+const hashes = Schema.decodeUnknownEither(Schema.parseJson(Schema.Array(Hash.Schema)))

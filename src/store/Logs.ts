@@ -28,7 +28,7 @@ export const heads = (
       if (key === undefined) continue
       found.set(key, {
         seqNum: Rows.integer(row, "head_seq_num"),
-        id: Hash.fromBytes(Rows.blob(row, "head_id")),
+        id: Rows.hash(row, "head_id"),
         prunedBelow: Rows.integer(row, "pruned_below")
       })
     }
@@ -69,7 +69,7 @@ export const move = (moved: ReadonlyArray<Moved>): Effect.Effect<ReadonlyMap<Log
     )
     return new Map(
       rows.map((row) => [
-        Log.key(VerifyingKey.fromBytes(Rows.blob(row, "author")), LogId.fromBytes(Rows.blob(row, "log_id"))),
+        Log.key(Rows.verifyingKey(row, "author"), Rows.logId(row, "log_id")),
         Rows.integer(row, "log")
       ])
     )

@@ -9,6 +9,7 @@ import { SqlError } from "@effect/sql/SqlError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import { damaged } from "./internal/damaged.ts"
 import * as Transaction from "./Transaction.ts"
 
 /** A step from one form of an owner's tables to the next. Never edited, renamed, moved or removed after a release. */
@@ -168,8 +169,10 @@ const readApplied = (sql: SqlClient.SqlClient): Effect.Effect<ReadonlyArray<Appl
     })
     if (table.length === 0) return []
     const rows = yield* sql`SELECT owner, number, name, checksum FROM applecart_migrations ORDER BY owner, number`
-    // The table is ours: what does not fit it is a bug or a damaged file, and nobody can handle it.
-    return yield* Effect.orDie(Schema.decodeUnknown(Schema.Array(AppliedRow))(rows))
+    // The table is ours: what does not fit it is damaged.
+    return yield* Effect.mapError(Schema.decodeUnknown(Schema.Array(AppliedRow))(rows), ({ message }) =>
+      damaged("of applecart_migrations", "what was applied", message)
+    )
   })
 
 const compare = (

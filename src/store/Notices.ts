@@ -8,8 +8,8 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
-import * as Hash from "../core/Hash.ts"
-import * as VerifyingKey from "../core/VerifyingKey.ts"
+import type * as Hash from "../core/Hash.ts"
+import type * as VerifyingKey from "../core/VerifyingKey.ts"
 import * as Rows from "./internal/rows.ts"
 import * as Removal from "./Removal.ts"
 import { query, statement, type Row, type Transaction } from "./Transaction.ts"
@@ -116,8 +116,8 @@ export const settle = (consumer: number, at: ReadonlyArray<number>): Effect.Effe
 const notice = (row: Row): Notice => ({
   at: Rows.integer(row, "at"),
   position: Rows.integer(row, "position"),
-  id: Hash.fromBytes(Rows.blob(row, "id")),
-  author: VerifyingKey.fromBytes(Rows.blob(row, "author")),
+  id: Rows.hash(row, "id"),
+  author: Rows.verifyingKey(row, "author"),
   seqNum: Rows.integer(row, "seq_num"),
   how: Rows.text(row, "how") === "pruned" ? "pruned" : "deleted",
   missed: Rows.integer(row, "missed") === 1

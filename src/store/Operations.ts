@@ -161,7 +161,7 @@ export const idsAt = (
 ): Effect.Effect<ReadonlyMap<number, Hash.Hash>, SqlError, SqlClient> =>
   Effect.map(
     selectIds(Rows.list(positions)),
-    (rows) => new Map(rows.map((row) => [Rows.integer(row, "position"), Hash.fromBytes(Rows.blob(row, "id"))] as const))
+    (rows) => new Map(rows.map((row) => [Rows.integer(row, "position"), Rows.hash(row, "id")] as const))
   )
 
 // internal
@@ -177,7 +177,7 @@ const join = (earlier: Logs.Moved | undefined, later: Logs.Moved): Logs.Moved =>
 
 const stored = (row: Parameters<typeof Rows.blob>[0]): Stored => ({
   position: Rows.integer(row, "position"),
-  id: Hash.fromBytes(Rows.blob(row, "id")),
+  id: Rows.hash(row, "id"),
   header: Rows.blob(row, "header"),
   body: Rows.optionalBlob(row, "body"),
   acceptedAt: Rows.integer(row, "accepted_at")

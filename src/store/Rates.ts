@@ -2,7 +2,7 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
-import * as VerifyingKey from "../core/VerifyingKey.ts"
+import type * as VerifyingKey from "../core/VerifyingKey.ts"
 import * as Rows from "./internal/rows.ts"
 import type { Migration } from "./Migrations.ts"
 import { query, statement, type Transaction } from "./Transaction.ts"
@@ -47,7 +47,7 @@ export const load = (
     (rows) =>
       new Map(
         rows.map((row) => [
-          VerifyingKey.fromBytes(Rows.blob(row, "author")),
+          Rows.verifyingKey(row, "author"),
           {
             since: Rows.integer(row, "since"),
             operations: Rows.integer(row, "operations"),

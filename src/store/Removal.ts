@@ -7,11 +7,9 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
-import * as Hash from "../core/Hash.ts"
+import type * as Hash from "../core/Hash.ts"
 import type * as Log from "../core/Log.ts"
-import * as LogId from "../core/LogId.ts"
-import * as Topic from "../core/Topic.ts"
-import * as VerifyingKey from "../core/VerifyingKey.ts"
+import type * as VerifyingKey from "../core/VerifyingKey.ts"
 import * as Decisions from "./Decisions.ts"
 import * as Rows from "./internal/rows.ts"
 import * as Topics from "./Topics.ts"
@@ -130,7 +128,7 @@ const applyPrefix = (removal: Prefix, at: number) =>
     // What never got into the log is gone just as well, and whoever waits for it need not wait any longer.
     for (;;) {
       const found = yield* selectInbox(...where, pageSize)
-      const ids = found.map((row) => Hash.fromBytes(Rows.blob(row, "id")))
+      const ids = found.map((row) => Rows.hash(row, "id"))
       yield* Topics.learn(found.map(told))
       yield* Decisions.pruned(ids, at)
       yield* deleteEntries(Rows.list(found.map((row) => Rows.integer(row, "entry"))))
@@ -164,9 +162,9 @@ const applyBodies = (removal: Bodies, at: number) =>
     const accepted: Array<Hash.Hash> = []
     const received: Array<Hash.Hash> = []
     for (const row of yield* selectAuthors(Rows.list(removal.ids))) {
-      if (!removal.allowed(VerifyingKey.fromBytes(Rows.blob(row, "author")))) continue
+      if (!removal.allowed(Rows.verifyingKey(row, "author"))) continue
       const which = Rows.integer(row, "accepted") === 1 ? accepted : received
-      which.push(Hash.fromBytes(Rows.blob(row, "id")))
+      which.push(Rows.hash(row, "id"))
     }
     if (received.length > 0) yield* clearInbox(Rows.list(received))
     if (accepted.length > 0) {
@@ -178,16 +176,15 @@ const applyBodies = (removal: Bodies, at: number) =>
 
 /** They count as let in: had they come in another order, they would have been accepted before they were pruned. */
 const told = (row: Row): Topics.Told => {
-  const topic = Rows.optionalBlob(row, "topic")
   return {
-    logId: LogId.fromBytes(Rows.blob(row, "log_id")),
-    topic: topic === undefined ? undefined : Topic.fromBytes(topic)
+    logId: Rows.logId(row, "log_id"),
+    topic: Rows.optionalTopic(row, "topic")
   }
 }
 
 const removed = (row: Row): Removed => ({
-  id: Hash.fromBytes(Rows.blob(row, "id")),
-  author: VerifyingKey.fromBytes(Rows.blob(row, "author")),
+  id: Rows.hash(row, "id"),
+  author: Rows.verifyingKey(row, "author"),
   position: Rows.integer(row, "position"),
   seqNum: Rows.integer(row, "seq_num"),
   header: Rows.blob(row, "header"),

@@ -207,18 +207,18 @@ const Which = Schema.parseJson(
   })
 )
 const encode = (which: Filter.Accepted): string => JSON.stringify(which)
-const decode = Schema.decodeUnknownSync(Which)
-const state = Schema.decodeUnknownSync(Schema.Literal("running", "done", "cancelled"))
+const decode = Schema.decodeUnknownEither(Which)
+const state = Schema.decodeUnknownEither(Schema.Literal("running", "done", "cancelled"))
 
 const replay = (row: Row): Replay => ({
   replay: Rows.integer(row, "replay"),
   consumer: Rows.integer(row, "consumer"),
   name: Rows.text(row, "name"),
-  which: decode(Rows.text(row, "which")),
+  which: Rows.decoded(row, "which", decode),
   position: Rows.integer(row, "position"),
   until: Rows.integer(row, "until"),
   handled: Rows.integer(row, "handled"),
   parked: Rows.integer(row, "parked"),
-  state: state(row["state"]),
+  state: Rows.decoded(row, "state", state),
   begunAt: Rows.integer(row, "begun_at")
 })

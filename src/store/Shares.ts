@@ -62,7 +62,7 @@ const selectLargest = query(
 export const largest = (limit: number): Effect.Effect<ReadonlyArray<AuthorShare>, SqlError, SqlClient> =>
   Effect.map(selectLargest(limit), (rows) =>
     rows.map((row) => ({
-      author: VerifyingKey.fromBytes(Rows.blob(row, "author")),
+      author: Rows.verifyingKey(row, "author"),
       operations: Rows.integer(row, "operations"),
       bytes: Rows.integer(row, "bytes")
     }))

@@ -11,6 +11,8 @@ import * as Option from "effect/Option"
 import * as Predicate from "effect/Predicate"
 import { TransactionClosed, TransactionControl, TransactionLost } from "./internal/transactionErrors.ts"
 
+export { typed } from "./internal/damaged.ts"
+
 /**
  * - `Busy`: locked by another, a deadlock or a serialisation failure. Passes.
  * - `Full`: no room on the disk. `Io`: reading or writing failed. `Memory`: none left. `ReadOnly`: the database may not be

@@ -42,7 +42,7 @@ export const load = (
     const found = new Map<string, Set<VerifyingKey.VerifyingKey>>()
     for (const row of rows) {
       const target = Rows.text(row, "target")
-      const author = VerifyingKey.fromBytes(Rows.blob(row, "author"))
+      const author = Rows.verifyingKey(row, "author")
       const by = found.get(target)
       if (by === undefined) found.set(target, new Set([author]))
       else by.add(author)
@@ -69,7 +69,7 @@ const selectOf = query(
  * for whoever comes after the log was pruned.
  */
 export const of = (log: Log.Key, limit: number): Effect.Effect<ReadonlyArray<Hash.Hash>, SqlError, SqlClient> =>
-  Effect.map(selectOf(...log.split("/"), limit), (rows) => rows.map((row) => Hash.fromBytes(Rows.blob(row, "target"))))
+  Effect.map(selectOf(...log.split("/"), limit), (rows) => rows.map((row) => Rows.hash(row, "target")))
 
 const insert = Rows.insert(
   `INSERT INTO applecart_tombstones (target, author)`,

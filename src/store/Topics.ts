@@ -12,9 +12,9 @@
 import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
-import * as Hash from "../core/Hash.ts"
-import * as LogId from "../core/LogId.ts"
-import * as Topic from "../core/Topic.ts"
+import type * as Hash from "../core/Hash.ts"
+import type * as LogId from "../core/LogId.ts"
+import type * as Topic from "../core/Topic.ts"
 import * as Rows from "./internal/rows.ts"
 import { query, statement, type Transaction } from "./Transaction.ts"
 
@@ -77,10 +77,7 @@ export const claim = (
   if (list.length === 0) return Effect.succeed(new Set())
   return Effect.map(
     updateClaims(Rows.list(list)),
-    (rows) =>
-      new Set(
-        rows.flatMap((row) => (Rows.text(row, "status") === "queued" ? [Hash.fromBytes(Rows.blob(row, "id"))] : []))
-      )
+    (rows) => new Set(rows.flatMap((row) => (Rows.text(row, "status") === "queued" ? [Rows.hash(row, "id")] : [])))
   )
 }
 
@@ -94,10 +91,7 @@ export const find = (
 ): Effect.Effect<ReadonlyMap<LogId.LogId, Topic.Topic>, SqlError, SqlClient> =>
   Effect.map(
     selectTopics(Rows.list(logIds)),
-    (rows) =>
-      new Map(
-        rows.map((row) => [LogId.fromBytes(Rows.blob(row, "log_id")), Topic.fromBytes(Rows.blob(row, "hash"))] as const)
-      )
+    (rows) => new Map(rows.map((row) => [Rows.logId(row, "log_id"), Rows.topic(row, "hash")] as const))
   )
 
 /** A topic, and how much of it is here. */
@@ -132,7 +126,7 @@ export const list = (
 ): Effect.Effect<ReadonlyArray<Listed>, SqlError, SqlClient> =>
   Effect.map(selectList(options.limit ?? 20), (rows) =>
     rows.map((row) => ({
-      topic: Topic.fromBytes(Rows.blob(row, "hash")),
+      topic: Rows.topic(row, "hash"),
       logs: Rows.integer(row, "logs"),
       operations: Rows.integer(row, "operations"),
       queued: Rows.integer(row, "queued"),

@@ -22,6 +22,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { Transaction, type Row, type Service } from "./internal/capability.ts"
 import * as clients from "./internal/clients.ts"
+import { typed } from "./internal/damaged.ts"
 import { transact } from "./internal/transact.ts"
 
 export { Transaction, type Row, type Service } from "./internal/capability.ts"
@@ -57,7 +58,7 @@ export const run = <A, E, R>(
   options?: Options
 ): Effect.Effect<A, E | SqlError, Exclude<R, Transaction> | SqlClient.SqlClient> =>
   Effect.flatMap(SqlClient.SqlClient, (sql) =>
-    transact(sql, Effect.provideServiceEffect(self, Transaction, capability), options)
+    transact(sql, typed(Effect.provideServiceEffect(self, Transaction, capability)), options)
   )
 
 /**

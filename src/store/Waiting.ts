@@ -10,6 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Hash from "../core/Hash.ts"
 import * as LogId from "../core/LogId.ts"
 import * as VerifyingKey from "../core/VerifyingKey.ts"
+import { damaged } from "./internal/damaged.ts"
 import { columns, entry, type Entry } from "./internal/entries.ts"
 import * as Rows from "./internal/rows.ts"
 import { query, statement, type Row, type Transaction } from "./Transaction.ts"
@@ -27,7 +28,7 @@ export interface Waits {
 
 const updateWaiting = statement(
   `UPDATE applecart_inbox SET status = 'waiting', processor = k.value ->> 1, not_before = k.value ->> 2
-   FROM json_each(?) AS k WHERE applecart_inbox.id = unhex(k.value ->> 0)`
+   FROM json_each(?) AS k WHERE applecart_inbox.id = unhex(k.value ->> 0) RETURNING applecart_inbox.entry`
 )
 const insertWaiting = statement(
   `INSERT INTO applecart_waiting (until, entry)
@@ -42,7 +43,11 @@ export const waitAll = (waits: ReadonlyArray<Waits>): Effect.Effect<void, SqlErr
   const list = JSON.stringify(
     waits.map(({ id, notBefore, processor, until }) => [id, processor, notBefore ?? null, until])
   )
-  return Effect.zipRight(updateWaiting(list), Effect.asVoid(insertWaiting(list)))
+  return Effect.flatMap(updateWaiting(list), (rows) =>
+    rows.length < new Set(waits.map(({ id }) => id)).size
+      ? Effect.fail(damaged("id of applecart_inbox", `${waits.length} operations that are to wait`, `${rows.length}`))
+      : Effect.asVoid(insertWaiting(list))
+  )
 }
 
 /** {@link waitAll} for one operation. */

@@ -123,14 +123,14 @@ const pending = (row: Row): Pending => {
     seqNum === undefined
       ? undefined
       : {
-          author: VerifyingKey.fromBytes(Rows.blob(row, "author")),
-          logId: LogId.fromBytes(Rows.blob(row, "log_id")),
+          author: Rows.verifyingKey(row, "author"),
+          logId: Rows.logId(row, "log_id"),
           seqNum
         }
   return {
     wake: Rows.integer(row, "wake"),
     root: Rows.optionalInteger(row, "root"),
-    of: { id: Hash.fromBytes(Rows.blob(row, "id")), place },
+    of: { id: Rows.hash(row, "id"), place },
     after: { seqNum: Rows.optionalInteger(row, "after_seq_num"), entry: Rows.integer(row, "after_entry") }
   }
 }

@@ -49,6 +49,7 @@ import type { Consumers } from "./Consumers.ts"
 import * as Controller from "./internal/controller.ts"
 import { defaultPolicy } from "./internal/policy.ts"
 import type { Own } from "./Own.ts"
+import type * as Projection from "./Projection.ts"
 import type * as Pull from "./Pull.ts"
 import type * as Intake from "./internal/intake.ts"
 import type * as Open from "./internal/open.ts"
@@ -144,6 +145,12 @@ export interface StreamController<in Message, out E, out Out = Event.Event> {
    * freed. Never what a promise still needs. It can be interrupted, and called again.
    */
   readonly collect: (options?: Garbage.Options) => Effect.Effect<Garbage.Report, Failure>
+  /**
+   * Whether what the application, the consumers and the processors keep is what comes of the operations: rebuilds them in a
+   * transaction that is always rolled back, and compares all tables but our own. Nothing else is done with the database
+   * meanwhile; `afterCommit` effects are not run. Whoever has no `reset` is not rebuilt, and named.
+   */
+  readonly verify: (options?: Projection.Options) => Effect.Effect<Projection.Report, Failure>
   /**
    * What became of operations that were taken in, from now on, after the commit. Bounded: a reader that lags more than 4,096 outcomes behind
    * misses the oldest; everything is in the store.

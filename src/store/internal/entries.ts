@@ -1,7 +1,7 @@
 /** Rows of the inbox as operations, for the modules that read it. */
-import * as Hash from "../../core/Hash.ts"
+import type * as Hash from "../../core/Hash.ts"
 import type * as Operation from "../../core/Operation.ts"
-import * as Topic from "../../core/Topic.ts"
+import type * as Topic from "../../core/Topic.ts"
 import type { Row } from "../Transaction.ts"
 import * as Rows from "./rows.ts"
 
@@ -20,13 +20,12 @@ export const columns = `i.entry, i.id, i.header, i.body, i.topic, i.source, i.re
 
 /** The operation in a row with {@link columns}. */
 export const entry = (row: Row): Entry => {
-  const topic = Rows.optionalBlob(row, "topic")
   return {
     entry: Rows.integer(row, "entry"),
-    id: Hash.fromBytes(Rows.blob(row, "id")),
+    id: Rows.hash(row, "id"),
     header: Rows.blob(row, "header"),
     body: Rows.optionalBlob(row, "body"),
-    topic: topic === undefined ? undefined : Topic.fromBytes(topic),
+    topic: Rows.optionalTopic(row, "topic"),
     source: Rows.optionalText(row, "source"),
     receivedAt: Rows.integer(row, "received_at"),
     attempts: Rows.integer(row, "attempts")

@@ -1,8 +1,14 @@
 /** Rows in and out of statements: many rows in one statement, lists as one parameter, cells with their types. */
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
+import type * as Either from "effect/Either"
 import * as Bytes from "../../core/Bytes.ts"
+import * as Hash from "../../core/Hash.ts"
+import * as LogId from "../../core/LogId.ts"
+import * as Topic from "../../core/Topic.ts"
+import * as VerifyingKey from "../../core/VerifyingKey.ts"
 import { statement, type Row, type Transaction } from "../Transaction.ts"
+import { damaged } from "./damaged.ts"
 
 /** Rows per statement. Few sizes, so that the driver's cache of prepared statements holds them all. */
 const sizes = [64, 8, 1] as const
@@ -49,6 +55,31 @@ export const optionalBlob = (row: Row, column: string): Uint8Array | undefined =
 /** A BLOB cell as lower-case hex. */
 export const hex = (row: Row, column: string): string => Bytes.toHex(blob(row, column))
 
+const of32 =
+  <A>(make: (bytes: Uint8Array) => A) =>
+  (row: Row, column: string): A => {
+    const bytes = blob(row, column)
+    if (bytes.length !== 32) throw damaged(column, "32 bytes", `${bytes.length}`)
+    return make(bytes)
+  }
+
+/** A BLOB cell of 32 bytes, as what it is. */
+export const hash = of32(Hash.fromBytes)
+export const verifyingKey = of32(VerifyingKey.fromBytes)
+export const logId = of32(LogId.fromBytes)
+export const topic = of32(Topic.fromBytes)
+
+/** A topic that may be NULL. */
+export const optionalTopic = (row: Row, column: string): Topic.Topic | undefined =>
+  row[column] === null ? undefined : topic(row, column)
+
+/** A TEXT cell that `decode` reads. */
+export const decoded = <A>(row: Row, column: string, decode: (cell: unknown) => Either.Either<A, unknown>): A => {
+  const read = decode(row[column])
+  if (read._tag === "Left") throw damaged(column, "one of its values", String(row[column]))
+  return read.right
+}
+
 /** An INTEGER cell; bigints of clients that are set to hand them out are taken too. */
 export const integer = (row: Row, column: string): number => {
   const cell = row[column]
@@ -74,6 +105,5 @@ export const optionalText = (row: Row, column: string): string | undefined =>
 
 // internal
 
-/** Our own tables hold what their migrations say; anything else is a bug and not an error of the user's. */
 const unexpected = (column: string, wanted: string, found: unknown) =>
-  new TypeError(`column ${column} should hold ${wanted}, found ${found === null ? "NULL" : typeof found}`)
+  damaged(column, wanted, found === null ? "NULL" : typeof found)

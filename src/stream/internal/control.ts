@@ -32,9 +32,9 @@ export interface Around<R> {
   readonly guarded: <B, Err>(
     call: string,
     self: Effect.Effect<B, Err, SqlClient | R>
-  ) => Effect.Effect<B, Err | InsideTransaction>
+  ) => Effect.Effect<B, Err | SqlError | InsideTransaction>
   /** Likewise a call that only reads, wherever it comes from. */
-  readonly provide: <B, Err>(self: Effect.Effect<B, Err, SqlClient | R>) => Effect.Effect<B, Err>
+  readonly provide: <B, Err>(self: Effect.Effect<B, Err, SqlClient | R>) => Effect.Effect<B, Err | SqlError>
 }
 
 export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(

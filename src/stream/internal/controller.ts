@@ -16,6 +16,7 @@ import type * as Consumer from "../../pipeline/Consumer.ts"
 import type * as Outcome from "../../pipeline/Outcome.ts"
 import * as Filter from "../../store/Filter.ts"
 import * as OwnLogs from "../../store/OwnLogs.ts"
+import * as SqlReason from "../../store/SqlReason.ts"
 import * as Status from "../../store/Status.ts"
 import * as Transaction from "../../store/Transaction.ts"
 import * as Witness from "../../store/Witness.ts"
@@ -32,6 +33,7 @@ import * as Own from "./own.ts"
 import * as OwnCalls from "./ownCalls.ts"
 import * as Publishing from "./publish.ts"
 import { defaultPolicy } from "./policy.ts"
+import * as Projection from "./projection.ts"
 import * as Pull from "./pull.ts"
 import * as Rates from "./rates.ts"
 import type { Setup } from "./setup.ts"
@@ -61,7 +63,7 @@ export const make = <Out extends Placed, A, E, R, E2, R2, R3, X extends Extensio
     const setup = defaults(options, { consumers, crypto, witness, progress })
     const isBeside = options.crypto === undefined || Defaults.besideGiven
     const decode = isBeside ? yield* Verifier.make(crypto) : Verifier.inline(crypto)
-    const provide = <B, Err>(self: Effect.Effect<B, Err, SqlClient | R | R2 | R3>): Effect.Effect<B, Err> =>
+    const bare = <B, Err>(self: Effect.Effect<B, Err, SqlClient | R | R2 | R3>): Effect.Effect<B, Err> =>
       Effect.mapInputContext(self, (current: Context.Context<never>) =>
         // A call that comes after a commit still carries that transaction; it must not be taken for an open one.
         Context.merge(
@@ -70,6 +72,7 @@ export const make = <Out extends Placed, A, E, R, E2, R2, R3, X extends Extensio
           services as Context.Context<SqlClient | R | R2 | R3>
         )
       )
+    const provide = <B, Err>(self: Effect.Effect<B, Err, SqlClient | R | R2 | R3>) => SqlReason.typed(bare(self))
     const alarm = yield* OwnCalls.alarm(crypto, setup.busyLimit)
     yield* provide(Open.open(setup))
     yield* provide(Effect.zipRight(Own.catchUp(witness), alarm.ring))
@@ -85,21 +88,20 @@ export const make = <Out extends Placed, A, E, R, E2, R2, R3, X extends Extensio
           ? Effect.void
           : Effect.zipRight(PubSub.publishAll(outcomes, done), PubSub.publish(news, undefined))
     })
-    const guarded = <B, Err>(
-      call: string,
-      self: Effect.Effect<B, Err, SqlClient | R | R2 | R3>
-    ): Effect.Effect<B, Err | InsideTransaction> =>
+    const outside = <B, Err>(call: string, self: Effect.Effect<B, Err>): Effect.Effect<B, Err | InsideTransaction> =>
       Effect.flatMap(
         Transaction.isOpen(sql),
-        (open): Effect.Effect<B, Err | InsideTransaction> => (open ? new InsideTransaction({ call }) : provide(self))
+        (open): Effect.Effect<B, Err | InsideTransaction> => (open ? new InsideTransaction({ call }) : self)
       )
+    const guarded = <B, Err>(call: string, self: Effect.Effect<B, Err, SqlClient | R | R2 | R3>) =>
+      outside(call, provide(self))
     const { signal } = work
     const around = { crypto, backlog, rates, signal, progress: Stream.fromPubSub(told), guarded, provide }
     return {
       ...Intake.make(setup, crypto, decode, work, guarded),
       publish: (draft) => guarded("publish", Publishing.publish(setup, crypto, work, draft)),
       drain: guarded("drain", work.drain),
-      run: guarded("run", work.run),
+      run: outside("run", bare(work.run)),
       replay: (which) => guarded("replay", work.replay(which === undefined ? undefined : Filter.make(crypto, which))),
       skip: (id) =>
         guarded(
@@ -108,6 +110,7 @@ export const make = <Out extends Placed, A, E, R, E2, R2, R3, X extends Extensio
         ),
       discard: (id, why) => guarded("discard", Skip.discard(setup, id, why)),
       collect: (options) => guarded("collect", Collect.collect(setup, options)),
+      verify: (options) => guarded("verify", Projection.verify(setup, options)),
       outcomes: Stream.fromPubSub(outcomes),
       status: provide(Effect.zipWith(Status.status, OwnLogs.counts, (found, own) => ({ ...found, ...own }))),
       own: OwnCalls.make({ crypto, busyLimit: setup.busyLimit, witness, alarm, guarded, provide }),

@@ -1,5 +1,6 @@
 /** Taking operations in: decode and check outside any transaction, then store or process in one. */
 import type { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -28,7 +29,7 @@ import type { Work } from "./work.ts"
 type Guarded<R> = <B, Err>(
   call: string,
   self: Effect.Effect<B, Err, SqlClient | R>
-) => Effect.Effect<B, Err | InsideTransaction>
+) => Effect.Effect<B, Err | SqlError | InsideTransaction>
 
 /** What is said of one of many operations. */
 export type Answer<E> = Outcome.Outcome<E> | Invalid | InboxFull

@@ -25,8 +25,8 @@ export interface Around<R> {
   readonly guarded: <B, Err>(
     call: string,
     self: Effect.Effect<B, Err, SqlClient | R>
-  ) => Effect.Effect<B, Err | InsideTransaction>
-  readonly provide: <B, Err>(self: Effect.Effect<B, Err, SqlClient | R>) => Effect.Effect<B, Err>
+  ) => Effect.Effect<B, Err | InsideTransaction | SqlError>
+  readonly provide: <B, Err>(self: Effect.Effect<B, Err, SqlClient | R>) => Effect.Effect<B, Err | SqlError>
 }
 
 export const make = <R>({ alarm, busyLimit, crypto, guarded, provide, witness }: Around<R>): Own => {

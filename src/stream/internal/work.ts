@@ -17,6 +17,7 @@ import * as Policy from "../../pipeline/Policy.ts"
 import { Fork } from "../../processors/LogIntegrity.ts"
 import type * as Filter from "../../store/Filter.ts"
 import * as Inbox from "../../store/Inbox.ts"
+import * as SqlReason from "../../store/SqlReason.ts"
 import * as Transaction from "../../store/Transaction.ts"
 import type { Superseded } from "../Errors.ts"
 import type { Backlog } from "./backlog.ts"
@@ -155,7 +156,7 @@ const patience = Schedule.exponential("50 millis").pipe(
 
 /** A database in trouble is tried again, at most half a minute later; what stands in it is untouched meanwhile. */
 const patiently = <B, R>(self: Effect.Effect<B, SqlError | Superseded, R>): Effect.Effect<void, Superseded, R> =>
-  self.pipe(
+  SqlReason.typed(self).pipe(
     Effect.tapErrorTag("SqlError", (error) => Effect.logWarning("The database is in trouble, trying again", error)),
     Effect.retry({ schedule: patience, while: ({ _tag }) => _tag === "SqlError" }),
     Effect.asVoid,

@@ -1,6 +1,9 @@
 /** All rows, in the order in which the table has them. */
 import type { Row } from "../Row.ts"
-import { fuzz } from "./fuzz.ts"
+import { row as disk } from "./disk.ts"
+import { row as file } from "./file.ts"
+import { row as fuzz } from "./fuzz.ts"
 import { own } from "./own.ts"
+import { row as wal } from "./wal.ts"
 
-export const rows: ReadonlyArray<Row> = [own, fuzz]
+export const rows: ReadonlyArray<Row> = [wal, file, disk, own, fuzz]
