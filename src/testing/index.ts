@@ -13,3 +13,7 @@ export * as Journal from "./Journal.ts"
 export * as Promises from "./Promises.ts"
 /** What is in a database, for comparisons. */
 export * as Snapshot from "./Snapshot.ts"
+/** Kills a program of yours, again and again, and looks at what it left. */
+export * as Crashes from "./Crashes.ts"
+/** The side of the program that is killed. */
+export * as Victim from "./Victim.ts"

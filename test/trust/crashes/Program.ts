@@ -1,0 +1,125 @@
+/** The application that is crashed: all system layers, a journal with a veto, a reader with a table of its own. */
+import * as SqlClient from "@effect/sql/SqlClient"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as Crypto from "../../../src/core/Crypto.ts"
+import type * as SigningKey from "../../../src/core/SigningKey.ts"
+import * as Application from "../../../src/pipeline/Application.ts"
+import * as Consumer from "../../../src/pipeline/Consumer.ts"
+import * as Pipeline from "../../../src/pipeline/Pipeline.ts"
+import * as CausalOrder from "../../../src/processors/CausalOrder.ts"
+import * as Deletion from "../../../src/processors/Deletion.ts"
+import * as Limits from "../../../src/processors/Limits.ts"
+import * as LogIntegrity from "../../../src/processors/LogIntegrity.ts"
+import * as Pruning from "../../../src/processors/Pruning.ts"
+import * as Topics from "../../../src/processors/Topics.ts"
+import * as StreamController from "../../../src/stream/StreamController.ts"
+import * as History from "../../../src/testing/History.ts"
+import * as Journal from "../../../src/testing/Journal.ts"
+
+/** What a start of the program is told. */
+export const Options = Schema.Struct({
+  /** A file with what there is to take in; see {@link Work}. */
+  work: Schema.String,
+  /** Which operations of the work's order may be taken in: below this. */
+  until: Schema.Int,
+  batchSize: Schema.Literal(1, 10, 100),
+  synchronous: Schema.Literal("NORMAL", "FULL"),
+  crypto: Schema.Literal("native", "portable", "worker"),
+  /** Whether there are a reader and a puller. */
+  readers: Schema.Boolean,
+  /** Whether `run` works in the background, or only what is called. */
+  runs: Schema.Boolean,
+  /** Whether the application says no to some. */
+  strict: Schema.Boolean,
+  /** Whether it holds the write lock for a while now and then. */
+  holds: Schema.Boolean,
+  /** Which of several processes on one file it is: each has a log of its own. */
+  who: Schema.Int
+})
+export type Options = typeof Options.Type
+
+/** Operations in the order in which they reach the program, blobs as hex. */
+export const Work = Schema.parseJson(
+  Schema.Array(Schema.Struct({ header: Schema.String, body: Schema.NullOr(Schema.String) }))
+)
+
+/** The key with which a process publishes; no author of a history has it. */
+export const own = (who: number): SigningKey.SigningKey => History.signingKey(100 + who)
+
+/** The application says no. */
+export class Vetoed extends Schema.TaggedError<Vetoed>()("Vetoed", { first: Schema.Number }) {
+  override get message() {
+    return `Nothing that begins with ${this.first}.`
+  }
+}
+
+/** The reader's table. `times` counts what it was handed, so that a doubled one is found. */
+export const ledger = Consumer.bytes({
+  name: "ledger",
+  version: 1,
+  migrations: [
+    {
+      name: "ledger",
+      up: [`CREATE TABLE ledger (id TEXT PRIMARY KEY, position INTEGER NOT NULL, times INTEGER NOT NULL)`]
+    }
+  ],
+  reset: Application.emptying("ledger"),
+  handle: ({ event, position }) =>
+    Effect.flatMap(
+      SqlClient.SqlClient,
+      (sql) => sql`INSERT INTO ledger (id, position, times) VALUES (${event.id}, ${position}, 1)
+        ON CONFLICT (id) DO UPDATE SET times = times + ${event.replay ? 0 : 1}`
+    ),
+  forget: ({ operations }) =>
+    Effect.flatMap(
+      SqlClient.SqlClient,
+      (sql) =>
+        sql`DELETE FROM ledger WHERE ${sql.in(
+          "id",
+          operations.map(({ id }) => id)
+        )}`
+    )
+})
+
+/** The journal, which says no to a sixth of what is new where it is strict. */
+const application = (strict: boolean) =>
+  Application.bytes({
+    name: Journal.application.name,
+    version: Journal.application.version,
+    migrations: Journal.migrations,
+    handle: ({ event, message, position }) =>
+      Effect.gen(function* () {
+        const first = message?.[0] ?? 1
+        if (strict && !event.replay && first % 6 === 0) return yield* new Vetoed({ first })
+        yield* Journal.application.handle(event, position)
+      }),
+    forget: Journal.application.forget,
+    reset: Journal.application.reset
+  })
+
+const pipeline = Pipeline.make(LogIntegrity.processor).pipe(
+  Pipeline.andThen(CausalOrder.processor),
+  Pipeline.andThen(Pruning.processor),
+  Pipeline.andThen(Deletion.processor),
+  Pipeline.andThen(Topics.processor),
+  // Histories have times of their own, which may lie ahead of this machine's.
+  Pipeline.andThen(Limits.make({ ahead: Infinity }))
+)
+
+const cryptos = {
+  native: Layer.orDie(Crypto.layerNative),
+  portable: Crypto.layerPortable,
+  worker: undefined
+}
+
+/** Opens the application on the surrounding database. */
+export const open = (options: Pick<Options, "batchSize" | "readers" | "strict" | "crypto">) => {
+  const { batchSize, crypto, readers, strict } = options
+  const made = { pipeline, application: application(strict), batchSize, crypto: cryptos[crypto] }
+  return readers ? StreamController.make({ ...made, consumers: [ledger] }) : StreamController.make(made)
+}
+
+/** What `open` opens. */
+export type Controller = Effect.Effect.Success<ReturnType<typeof open>>
