@@ -73,11 +73,10 @@ export interface Options<E, E2> {
   readonly moment?: Effect.Effect<Moment> | undefined
   /** Where the directory of the file is made. Default: the system's directory for temporary files. */
   readonly directory?: string | undefined
-  /**
-   * How long one start may take to come to its moment; then it is killed wherever it is. The last one has failed then. Default: 20
-   * seconds.
-   */
+  /** How long after its beginning a start may take to come to its moment; then it is killed wherever it is. Default: 2 seconds. */
   readonly patience?: Duration.DurationInput | undefined
+  /** How long the last start may take to finish. Default: 1 minute. */
+  readonly timeLimit?: Duration.DurationInput | undefined
 }
 
 /** What a chain of crashes showed. */
@@ -149,9 +148,7 @@ export const moment: Effect.Effect<Moment> = Effect.gen(function* () {
  * not hold. The same seed draws the same options and moments; what the program had done by a moment is up to the machine, so only
  * a death at a statement is likely to come again.
  */
-export const run = <E, E2>(
-  options: Options<E, E2>
-): Effect.Effect<Chain, Broken | ProgramFailed | SqlError | E | E2> =>
+export const run = <E, E2>(options: Options<E, E2>): Effect.Effect<Chain, Broken | ProgramFailed | SqlError | E | E2> =>
   Effect.gen(function* () {
     const directory = fs.mkdtempSync(path.join(options.directory ?? os.tmpdir(), "applecart-crashes-"))
     const history: History = { filename: path.join(directory, "crashed.db"), told: [], notes: [] }
@@ -190,8 +187,8 @@ interface History {
   readonly notes: Array<unknown>
 }
 
-// After `BEGIN` a statement can be the first of many kinds; these are what a transaction is made of.
-const texts = ["BEGIN", "COMMIT", "SAVEPOINT", "RELEASE", "ROLLBACK", "INSERT", "UPDATE", "DELETE", "SELECT", "PRAGMA"]
+/** How the statements begin of which every transaction is made. */
+const texts = ["BEGIN", "COMMIT", "SAVEPOINT", "RELEASE", "INSERT", "UPDATE", "DELETE", "SELECT", "PRAGMA"]
 
 const ending = (moment: Moment | undefined): string => {
   if (moment === undefined) return "was to finish"
@@ -215,7 +212,7 @@ const draw = <E, E2>(options: Options<E, E2>, nth: number, isLast: boolean): Eff
 type End = "killed" | "statement" | "survived"
 
 const live = <E, E2>(
-  { command, patience = "20 seconds", seed }: Options<E, E2>,
+  { command, patience = "2 seconds", seed, timeLimit = "1 minute" }: Options<E, E2>,
   history: History,
   life: Life
 ): Effect.Effect<End, ProgramFailed> =>
@@ -223,10 +220,12 @@ const live = <E, E2>(
     const { moment } = life
     let isLate = false
     const running = yield* Processes.start(command, orders(history.filename, life))
+    const tooLong =
+      moment === undefined ? Effect.sleep(timeLimit) : Effect.zipRight(running.said(0), Effect.sleep(patience))
     const limit = Effect.zipRight(
-      Effect.sync(() => void (isLate = true)),
-      running.kill
-    ).pipe(Effect.delay(patience))
+      tooLong,
+      Effect.suspend(() => ((isLate = true), running.kill))
+    )
     if (moment?._tag === "Time") {
       const due = Effect.zipRight(running.said(moment.confirmations), Effect.sleep(moment.millis))
       yield* Effect.raceFirst(Effect.zipRight(due, running.kill), limit)
@@ -264,8 +263,7 @@ const look = <E, E2>(
     yield* copied(filename, copy)
     const known: Known = { told, notes, nth: life.nth, isOver }
     const broken = yield* Effect.provide(check(known), open(copy))
-    if (broken.length > 0)
-      return yield* new Broken({ ...life, seed, broken, told: told.slice(-3), filename })
+    if (broken.length > 0) return yield* new Broken({ ...life, seed, broken, told: told.slice(-3), filename })
   }).pipe(Effect.scoped)
 
 const ends = ["", "-wal"]

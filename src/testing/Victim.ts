@@ -81,9 +81,7 @@ const confirm = (answer: Answer | ReadonlyArray<Answer>): Effect.Effect<void> =>
 const isMany = (answer: Answer | ReadonlyArray<Answer>): answer is ReadonlyArray<Answer> => Array.isArray(answer)
 
 const confirmed = (answer: Answer): ReadonlyArray<Promises.Told> =>
-  "_tag" in answer
-    ? Promises.told(answer)
-    : [{ id: answer.id, where: "accepted" as const, position: answer.position }]
+  "_tag" in answer ? Promises.told(answer) : [{ id: answer.id, where: "accepted" as const, position: answer.position }]
 
 const die: Effect.Effect<never> = Effect.zipRight(
   Effect.sync(() => process.kill(process.pid, "SIGKILL")),

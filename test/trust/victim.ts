@@ -11,11 +11,8 @@ import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import { PCGRandom } from "effect/Utils"
 import * as fs from "node:fs"
-import * as Bytes from "../../src/core/Bytes.ts"
-import * as Crypto from "../../src/core/Crypto.ts"
 import type * as Operation from "../../src/core/Operation.ts"
 import * as Consumers from "../../src/store/Consumers.ts"
-import * as History from "../../src/testing/History.ts"
 import * as Victim from "../../src/testing/Victim.ts"
 import * as Program from "./crashes/Program.ts"
 
@@ -27,12 +24,6 @@ interface Workshop {
   readonly below: (limit: number) => number
 }
 
-const read = (file: string): ReadonlyArray<Operation.Raw> =>
-  Schema.decodeSync(Program.Work)(fs.readFileSync(file, "utf8")).map(({ body, header }) => ({
-    header: Bytes.fromHex(header),
-    body: body === null ? undefined : Bytes.fromHex(body)
-  }))
-
 /** Some of what there is, mostly of what came last. */
 const some = ({ below, options, raws }: Workshop, most: number): ReadonlyArray<Operation.Raw> => {
   const first = below(4) === 0 ? below(options.until) : Math.max(0, options.until - 1 - below(24))
@@ -42,10 +33,9 @@ const some = ({ below, options, raws }: Workshop, most: number): ReadonlyArray<O
 const publish = ({ below, controller, options }: Workshop) =>
   Effect.gen(function* () {
     const victim = yield* Victim.Victim
-    const crypto = yield* Crypto.Crypto
     const published = yield* controller.publish({
       key: Program.own(options.who),
-      topic: History.topic(crypto, 0),
+      topic: options.topic,
       message: Uint8Array.of(below(250), options.who)
     })
     yield* victim.confirm(published)
@@ -133,7 +123,7 @@ const main = Effect.gen(function* () {
   yield* sql.unsafe(`PRAGMA synchronous = ${options.synchronous}`)
   const controller = yield* Program.open(options)
   const below = (limit: number) => random.integer(limit)
-  const shop: Workshop = { controller, options, raws: read(options.work), below }
+  const shop: Workshop = { controller, options, raws: Program.read(fs.readFileSync(options.work, "utf8")), below }
   // What is announced was committed, whoever asked for it.
   yield* Effect.forkScoped(Stream.runForEach(controller.outcomes, victim.confirm))
   if (options.runs) yield* Effect.forkScoped(controller.run)
@@ -149,7 +139,6 @@ const main = Effect.gen(function* () {
 
 const environment = Layer.mergeAll(
   Victim.layer((filename) => SqliteClient.layer({ filename })),
-  Crypto.layer,
   Logger.remove(Logger.defaultLogger)
 )
 

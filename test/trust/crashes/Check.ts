@@ -48,7 +48,8 @@ const published = (authors: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<
   Effect.flatMap(SqlClient.SqlClient, (sql) =>
     Effect.if(has("applecart_operations"), {
       onTrue: () => sql<Own>`SELECT lower(hex(o.id)) AS id, lower(hex(l.author)) AS author, o.seq_num AS seqNum
-        FROM applecart_operations AS o JOIN applecart_logs AS l USING (log) WHERE ${sql.in("lower(hex(l.author))", authors)}`,
+        FROM applecart_operations AS o JOIN applecart_logs AS l USING (log)
+        WHERE lower(hex(l.author)) IN (SELECT value FROM json_each(${JSON.stringify(authors)}))`,
       onFalse: () => Effect.succeed([])
     })
   )
@@ -60,9 +61,11 @@ const has = (table: string) =>
 
 /** What was published and said, before it is looked for in the file. */
 const noted = (notes: ReadonlyArray<unknown>, authors: ReadonlyArray<string>): ReadonlyArray<Own> =>
-  notes.flatMap((note) =>
-    Predicate.hasProperty(note, "own") ? [note.own as { id: string; who: number; seqNum: number }] : []
-  ).map(({ id, seqNum, who }) => ({ id, seqNum, author: authors[who] ?? "" }))
+  notes
+    .flatMap((note) =>
+      Predicate.hasProperty(note, "own") ? [note.own as { id: string; who: number; seqNum: number }] : []
+    )
+    .map(({ id, seqNum, who }) => ({ id, seqNum, author: authors[who] ?? "" }))
 
 /** P11: a place in a log of our own is given once. */
 const forked = (places: Map<string, string>, all: ReadonlyArray<Own>): ReadonlyArray<string> =>
@@ -103,7 +106,9 @@ const read = (isOver: boolean): Effect.Effect<ReadonlyArray<string>, SqlError, S
     const [last] = yield* sql<{ last: number }>`SELECT coalesce(max(position), 0) AS last FROM applecart_operations`
     return [
       ...twice.map((one) => `P2: the reader at ${position} was handed ${one.position} ${one.times} times`),
-      ...(state === "reset" ? [] : missing.map((one) => `P2: the reader at ${position} has not handled ${one.position}`)),
+      ...(state === "reset"
+        ? []
+        : missing.map((one) => `P2: the reader at ${position} has not handled ${one.position}`)),
       ...(parked > 0 ? [`P2: the reader has parked ${parked}`] : []),
       ...(isOver && (state !== "live" || position < (last?.last ?? 0))
         ? [`P2: the reader is ${state} at ${position} in the end`]
@@ -121,8 +126,7 @@ const over = (work: Work, crypto: Crypto.Service, { notes }: Crashes.Known) =>
     // A body that was deleted is had from the history.
     const byHeader = new Map(work.history.operations.map((one) => [Bytes.toHex(one.headerBytes), Operation.raw(one)]))
     const raws = accepted.map(
-      ({ body, header }): Operation.Raw =>
-        byHeader.get(Bytes.toHex(header)) ?? { header, body: body ?? undefined }
+      ({ body, header }): Operation.Raw => byHeader.get(Bytes.toHex(header)) ?? { header, body: body ?? undefined }
     )
     const expected = yield* reference([...raws, ...work.history.operations.map(Operation.raw)])
     const [{ queued = 0 } = {}] = yield* sql<{ queued: number }>`

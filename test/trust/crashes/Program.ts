@@ -3,8 +3,11 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as Bytes from "../../../src/core/Bytes.ts"
 import * as Crypto from "../../../src/core/Crypto.ts"
+import type * as Operation from "../../../src/core/Operation.ts"
 import type * as SigningKey from "../../../src/core/SigningKey.ts"
+import * as Topic from "../../../src/core/Topic.ts"
 import * as Application from "../../../src/pipeline/Application.ts"
 import * as Consumer from "../../../src/pipeline/Consumer.ts"
 import * as Pipeline from "../../../src/pipeline/Pipeline.ts"
@@ -20,8 +23,10 @@ import * as Journal from "../../../src/testing/Journal.ts"
 
 /** What a start of the program is told. */
 export const Options = Schema.Struct({
-  /** A file with what there is to take in; see {@link Work}. */
+  /** A file with what there is to take in; see {@link write}. */
   work: Schema.String,
+  /** The topic under which it publishes. */
+  topic: Topic.Schema,
   /** Which operations of the work's order may be taken in: below this. */
   until: Schema.Int,
   batchSize: Schema.Literal(1, 10, 100),
@@ -40,10 +45,17 @@ export const Options = Schema.Struct({
 })
 export type Options = typeof Options.Type
 
-/** Operations in the order in which they reach the program, blobs as hex. */
-export const Work = Schema.parseJson(
-  Schema.Array(Schema.Struct({ header: Schema.String, body: Schema.NullOr(Schema.String) }))
-)
+/** Operations in the order in which they reach the program, a line each, blobs as hex. A schema would cost more than the rest of a start. */
+export const write = (operations: ReadonlyArray<Operation.Operation>): string =>
+  operations
+    .map(({ body, headerBytes }) => `${Bytes.toHex(headerBytes)} ${body === undefined ? "-" : Bytes.toHex(body)}`)
+    .join("\n")
+
+export const read = (text: string): ReadonlyArray<Operation.Raw> =>
+  text.split("\n").map((line) => {
+    const [header = "", body = "-"] = line.split(" ")
+    return { header: Bytes.fromHex(header), body: body === "-" ? undefined : Bytes.fromHex(body) }
+  })
 
 /** The key with which a process publishes; no author of a history has it. */
 export const own = (who: number): SigningKey.SigningKey => History.signingKey(100 + who)

@@ -1,19 +1,19 @@
 /** What there is to take in: a generated history, in an order that nobody chose, some of it twice. */
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
-import * as Schema from "effect/Schema"
 import { PCGRandom } from "effect/Utils"
 import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
-import * as Bytes from "../../../src/core/Bytes.ts"
 import * as Crypto from "../../../src/core/Crypto.ts"
 import type * as Operation from "../../../src/core/Operation.ts"
+import type * as Topic from "../../../src/core/Topic.ts"
 import * as History from "../../../src/testing/History.ts"
 import * as Program from "./Program.ts"
 
 export interface Work {
   readonly history: History.History
+  readonly topic: Topic.Topic
   readonly order: ReadonlyArray<Operation.Operation>
   /** Where it is written down for the program. */
   readonly file: string
@@ -21,7 +21,9 @@ export interface Work {
 
 /** Where files are: memory where the system has it, since a killed process loses nothing in either. */
 export const directory = Effect.acquireRelease(
-  Effect.sync(() => fs.mkdtempSync(path.join(fs.existsSync("/dev/shm") ? "/dev/shm" : os.tmpdir(), "applecart-kills-"))),
+  Effect.sync(() =>
+    fs.mkdtempSync(path.join(fs.existsSync("/dev/shm") ? "/dev/shm" : os.tmpdir(), "applecart-kills-"))
+  ),
   // The files of failures stay.
   (made) => Effect.sync(() => fs.readdirSync(made).length === 0 && fs.rmdirSync(made))
 )
@@ -40,13 +42,9 @@ export const make = (where: string, seed: number): Effect.Effect<Work, never, Cr
     const drawn = FastCheck.sample(deeds, { seed, numRuns: 12 })
     const history = History.write(crypto, drawn.flat().slice(0, most))
     const order = mixed(history.operations, new PCGRandom(seed))
-    const file = path.join(where, `work-${seed}.json`)
-    const rows = order.map(({ body, headerBytes }) => ({
-      header: Bytes.toHex(headerBytes),
-      body: body === undefined ? null : Bytes.toHex(body)
-    }))
-    fs.writeFileSync(file, Schema.encodeSync(Program.Work)(rows))
-    return { history, order, file }
+    const file = path.join(where, `work-${seed}`)
+    fs.writeFileSync(file, Program.write(order))
+    return { history, order, topic: History.topic(crypto, 0), file }
   })
 
 /** Most come about when they were written, some at any time, and a tenth twice. */
@@ -54,7 +52,12 @@ const mixed = <A>(all: ReadonlyArray<A>, random: PCGRandom): ReadonlyArray<A> =>
   all
     .flatMap((one, at) => {
       const when = () => (random.integer(8) === 0 ? random.integer(all.length) : at + random.integer(16))
-      return random.integer(10) === 0 ? [{ one, when: when() }, { one, when: when() }] : [{ one, when: when() }]
+      return random.integer(10) === 0
+        ? [
+            { one, when: when() },
+            { one, when: when() }
+          ]
+        : [{ one, when: when() }]
     })
     .sort((a, b) => a.when - b.when)
     .map(({ one }) => one)
