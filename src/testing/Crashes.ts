@@ -261,7 +261,7 @@ const look = <E, E2>(
   Effect.gen(function* () {
     const copy = `${filename}.copy`
     yield* copied(filename, copy)
-    const known: Known = { told, notes, nth: life.nth, isOver }
+    const known: Known = { told: told.slice(), notes: notes.slice(), nth: life.nth, isOver }
     const broken = yield* Effect.provide(check(known), open(copy))
     if (broken.length > 0) return yield* new Broken({ ...life, seed, broken, told: told.slice(-3), filename })
   }).pipe(Effect.scoped)

@@ -14,6 +14,7 @@ import * as Program from "./Program.ts"
 export interface Work {
   readonly history: History.History
   readonly topic: Topic.Topic
+  readonly forks: boolean
   readonly order: ReadonlyArray<Operation.Operation>
   /** Where it is written down for the program. */
   readonly file: string
@@ -28,23 +29,21 @@ export const directory = Effect.acquireRelease(
   (made) => Effect.sync(() => fs.readdirSync(made).length === 0 && fs.rmdirSync(made))
 )
 
-const deeds = History.deeds({
-  most: 30,
-  authors: 4,
-  topics: 2,
-  kinds: ["say", "say", "say", "say", "say", "say", "prune", "delete", "delete", "fork"]
-})
+const usual = ["say", "say", "say", "say", "say", "say", "prune", "delete", "delete"] as const
+const deeds = (forks: boolean) =>
+  History.deeds({ most: 30, authors: 4, topics: 2, kinds: forks ? [...usual, "fork"] : usual })
 
 const most = 110
 
-export const make = (where: string, seed: number): Effect.Effect<Work, never, Crypto.Crypto> =>
+/** With forks it depends on the order which of two comes to stand in a log, so that the end has nothing to be compared with. */
+export const make = (where: string, seed: number, forks: boolean): Effect.Effect<Work, never, Crypto.Crypto> =>
   Effect.map(Crypto.Crypto, (crypto) => {
-    const drawn = FastCheck.sample(deeds, { seed, numRuns: 12 })
+    const drawn = FastCheck.sample(deeds(forks), { seed, numRuns: 12 })
     const history = History.write(crypto, drawn.flat().slice(0, most))
     const order = mixed(history.operations, new PCGRandom(seed))
     const file = path.join(where, `work-${seed}`)
     fs.writeFileSync(file, Program.write(order))
-    return { history, order, topic: History.topic(crypto, 0), file }
+    return { history, forks, order, topic: History.topic(crypto, 0), file }
   })
 
 /** Most come about when they were written, some at any time, and a tenth twice. */

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
+import * as fs from "node:fs"
 import * as path from "node:path"
 import * as process from "node:process"
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
@@ -41,7 +42,7 @@ const options = (work: Work.Work, nth: number): Effect.Effect<Program.Options> =
 
 const unit = (directory: string, { nth, seed }: Row.Unit) =>
   Effect.gen(function* () {
-    const work = yield* Work.make(directory, seed)
+    const work = yield* Work.make(directory, seed, nth % 3 === 2)
     const check = yield* Check.make(work)
     const chain = yield* Crashes.run({
       command: command,
@@ -52,7 +53,8 @@ const unit = (directory: string, { nth, seed }: Row.Unit) =>
       options: (at) => options(work, at),
       directory
     })
-    return { nth, chain }
+    fs.rmSync(work.file)
+    return chain
   })
 
 export const kills: Row.Row = {
@@ -64,7 +66,7 @@ export const kills: Row.Row = {
     const directory = yield* Work.directory
     return (one) =>
       Effect.matchEffect(unit(directory, one), {
-        onSuccess: ({ chain: { atStatement, deaths, survived, told } }) =>
+        onSuccess: ({ atStatement, deaths, survived, told }) =>
           Effect.succeed({ trials: deaths, broken: [], facts: { "at a statement": atStatement, survived, told } }),
         onFailure: (error) =>
           Effect.succeed({ trials: 1, broken: [`${error._tag}: ${error.message} ${String(error.cause ?? "")}`] })
