@@ -26,8 +26,9 @@ interface Workshop {
 
 /** Some of what there is, mostly of what came last. */
 const some = ({ below, options, raws }: Workshop, most: number): ReadonlyArray<Operation.Raw> => {
-  const first = below(4) === 0 ? below(options.until) : Math.max(0, options.until - 1 - below(24))
-  return raws.slice(first, Math.min(options.until, first + 1 + below(most)))
+  const until = Math.max(1, Math.ceil(raws.length * options.part))
+  const first = below(4) === 0 ? below(until) : Math.max(0, until - 1 - below(24))
+  return raws.slice(first, Math.min(until, first + 1 + below(most)))
 }
 
 const publish = ({ below, controller, options }: Workshop) =>
@@ -128,13 +129,13 @@ const main = Effect.gen(function* () {
   yield* Effect.forkScoped(Stream.runForEach(controller.outcomes, victim.confirm))
   if (options.runs) yield* Effect.forkScoped(controller.run)
   if (options.readers) yield* Effect.forkScoped(pulling(controller))
-  if (victim.isLast) return yield* finish(shop)
-  for (;;) {
+  for (let done = 0; !victim.isLast || done < options.deeds; done++) {
     if (options.holds && below(12) === 0) yield* hold(20 + below(60))
     yield* deed(shop)
     // Whoever reads what was announced has a turn.
     yield* Effect.yieldNow()
   }
+  yield* finish(shop)
 })
 
 const environment = Layer.mergeAll(

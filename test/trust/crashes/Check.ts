@@ -1,9 +1,7 @@
 /** What must hold of the file that a killed process leaves, and when everything is done. */
-import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Predicate from "effect/Predicate"
 import * as Crypto from "../../../src/core/Crypto.ts"
 import * as Operation from "../../../src/core/Operation.ts"
@@ -34,7 +32,7 @@ export const make = (work: Work, processes = 1) =>
         return [
           ...(yield* Promises.broken({ history, told: known.told, causal: true })),
           ...forked(places, [...own, ...noted(known.notes, authors)]),
-          ...pulled(known.notes),
+          ...pulled(known.notes, processes),
           ...(yield* read(known.isOver)),
           ...(known.isOver ? yield* over(work, known) : [])
         ]
@@ -75,12 +73,15 @@ const forked = (places: Map<string, string>, all: ReadonlyArray<Own>): ReadonlyA
     return there === id ? [] : [`P11: two operations for place ${seqNum} of our own log: ${there} and ${id}`]
   })
 
-/** What was acknowledged is not handed out again. Only where one process pulls do the notes have an order. */
-const pulled = (notes: ReadonlyArray<unknown>): ReadonlyArray<string> => {
+/** What was acknowledged is not handed out again. Of several processes the notes have no order, but each position one end. */
+const pulled = (notes: ReadonlyArray<unknown>, processes: number): ReadonlyArray<string> => {
   const done = new Set<unknown>()
   return notes.flatMap((note) => {
-    if (Predicate.hasProperty(note, "acknowledged")) done.add(note.acknowledged)
-    return Predicate.hasProperty(note, "pulled") && done.has(note.pulled)
+    if (Predicate.hasProperty(note, "acknowledged")) {
+      if (done.has(note.acknowledged)) return [`P2: position ${String(note.acknowledged)} was acknowledged twice`]
+      done.add(note.acknowledged)
+    }
+    return processes === 1 && Predicate.hasProperty(note, "pulled") && done.has(note.pulled)
       ? [`P2: position ${String(note.pulled)} was acknowledged, and handed out again`]
       : []
   })
@@ -163,4 +164,4 @@ const reference = (raws: ReadonlyArray<Operation.Raw>) =>
     yield* controller.processAll(raws)
     yield* controller.drain
     return yield* Snapshot.lasting()
-  }).pipe(Effect.scoped, Effect.provide(Layer.orDie(SqliteClient.layer({ filename: ":memory:" }))))
+  }).pipe(Effect.scoped, Effect.provide(Program.database(":memory:")))

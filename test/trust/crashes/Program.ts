@@ -1,8 +1,11 @@
 /** The application that is crashed: all system layers, a journal with a veto, a reader with a table of its own. */
+import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
+import * as path from "node:path"
+import * as process from "node:process"
 import * as Bytes from "../../../src/core/Bytes.ts"
 import * as Crypto from "../../../src/core/Crypto.ts"
 import type * as Operation from "../../../src/core/Operation.ts"
@@ -27,8 +30,8 @@ export const Options = Schema.Struct({
   work: Schema.String,
   /** The topic under which it publishes. */
   topic: Topic.Schema,
-  /** Which operations of the work's order may be taken in: below this. */
-  until: Schema.Int,
+  /** How much of it may be taken in by now: from the beginning to this part of it. */
+  part: Schema.Number,
   batchSize: Schema.Literal(1, 10, 100),
   synchronous: Schema.Literal("NORMAL", "FULL"),
   crypto: Schema.Literal("native", "portable", "worker"),
@@ -36,6 +39,8 @@ export const Options = Schema.Struct({
   readers: Schema.Boolean,
   /** Whether `run` works in the background, or only what is called. */
   runs: Schema.Boolean,
+  /** How much the last start does before it finishes. */
+  deeds: Schema.Int,
   /** Whether the application says no to some. */
   strict: Schema.Boolean,
   /** Whether it holds the write lock for a while now and then. */
@@ -129,9 +134,29 @@ const cryptos = {
 /** Opens the application on the surrounding database. */
 export const open = (options: Pick<Options, "batchSize" | "readers" | "strict" | "crypto">) => {
   const { batchSize, crypto, readers, strict } = options
-  const made = { pipeline, application: application(strict), batchSize, crypto: cryptos[crypto] }
+  const made = {
+    pipeline,
+    application: application(strict),
+    batchSize,
+    crypto: cryptos[crypto],
+    // Another process may hold the lock, and the machine be busy.
+    busyLimit: "1 minute" as const
+  }
   return readers ? StreamController.make({ ...made, consumers: [ledger] }) : StreamController.make(made)
 }
 
 /** What `open` opens. */
 export type Controller = Effect.Effect.Success<ReturnType<typeof open>>
+
+/**
+ * How rows start it: bundled beside them. Code that lives for a tenth of a second is not worth optimising, which saves a fifth of
+ * the processor time.
+ */
+export const command = [
+  process.execPath,
+  "--no-opt",
+  path.join(path.dirname(process.argv[1] ?? ""), "victim.cjs")
+] as const
+
+/** The client of a file. */
+export const database = (filename: string) => Layer.orDie(SqliteClient.layer({ filename }))

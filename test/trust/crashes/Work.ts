@@ -6,7 +6,6 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import * as Crypto from "../../../src/core/Crypto.ts"
-import type * as Operation from "../../../src/core/Operation.ts"
 import type * as Topic from "../../../src/core/Topic.ts"
 import * as History from "../../../src/testing/History.ts"
 import * as Program from "./Program.ts"
@@ -15,9 +14,8 @@ export interface Work {
   readonly history: History.History
   readonly topic: Topic.Topic
   readonly forks: boolean
-  readonly order: ReadonlyArray<Operation.Operation>
-  /** Where it is written down for the program. */
-  readonly file: string
+  /** Where it is written down for the program; in another order for each process that there is. */
+  readonly files: ReadonlyArray<string>
 }
 
 /** Where files are: memory where the system has it, since a killed process loses nothing in either. */
@@ -33,18 +31,27 @@ const usual = ["say", "say", "say", "say", "say", "say", "prune", "delete", "del
 const deeds = (forks: boolean) =>
   History.deeds({ most: 30, authors: 4, topics: 2, kinds: forks ? [...usual, "fork"] : usual })
 
-const most = 110
+const most = 80
 
 /** With forks it depends on the order which of two comes to stand in a log, so that the end has nothing to be compared with. */
-export const make = (where: string, seed: number, forks: boolean): Effect.Effect<Work, never, Crypto.Crypto> =>
+export const make = (
+  where: string,
+  seed: number,
+  { forks, processes }: { readonly forks: boolean; readonly processes: number }
+): Effect.Effect<Work, never, Crypto.Crypto> =>
   Effect.map(Crypto.Crypto, (crypto) => {
     const drawn = FastCheck.sample(deeds(forks), { seed, numRuns: 12 })
     const history = History.write(crypto, drawn.flat().slice(0, most))
-    const order = mixed(history.operations, new PCGRandom(seed))
-    const file = path.join(where, `work-${seed}`)
-    fs.writeFileSync(file, Program.write(order))
-    return { history, forks, order, topic: History.topic(crypto, 0), file }
+    const files = Array.from({ length: processes }, (_, nth) => {
+      const file = path.join(where, `work-${seed}-${nth}`)
+      fs.writeFileSync(file, Program.write(mixed(history.operations, new PCGRandom(seed, nth))))
+      return file
+    })
+    return { history, forks, topic: History.topic(crypto, 0), files }
   })
+
+/** When all is well. */
+export const remove = ({ files }: Work): void => files.forEach((file) => fs.rmSync(file))
 
 /** Most come about when they were written, some at any time, and a tenth twice. */
 const mixed = <A>(all: ReadonlyArray<A>, random: PCGRandom): ReadonlyArray<A> =>

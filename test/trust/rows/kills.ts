@@ -1,23 +1,13 @@
 /** Real processes on real files, killed in the middle of generated work, again and again on the same database. */
 import * as Effect from "effect/Effect"
-import * as Layer from "effect/Layer"
 import * as Random from "effect/Random"
-import * as fs from "node:fs"
-import * as path from "node:path"
-import * as process from "node:process"
-import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import * as Crashes from "../../../src/testing/Crashes.ts"
-import type * as Program from "../crashes/Program.ts"
+import * as Program from "../crashes/Program.ts"
 import * as Check from "../crashes/Check.ts"
 import * as Work from "../crashes/Work.ts"
 import type * as Row from "../Row.ts"
 
 const lives = 10
-
-// Code that lives for a tenth of a second is not worth optimising: a fifth of the processor time.
-const command = [process.execPath, "--no-opt", path.join(path.dirname(process.argv[1] ?? ""), "victim.cjs")] as const
-
-const database = (filename: string) => Layer.orDie(SqliteClient.layer({ filename }))
 
 /** How a start differs from the others on the same file. */
 const options = (work: Work.Work, nth: number): Effect.Effect<Program.Options> =>
@@ -26,15 +16,17 @@ const options = (work: Work.Work, nth: number): Effect.Effect<Program.Options> =
       Effect.map(Random.nextIntBetween(0, all.length), (at) => all[at] ?? all[0])
     const isLast = nth === lives
     return {
-      work: work.file,
+      work: work.files[0] ?? "",
       topic: work.topic,
-      until: isLast ? work.order.length : Math.max(1, Math.ceil((work.order.length * (nth + 1)) / lives)),
+      // Something new for each.
+      part: isLast ? 1 : (nth + 1) / lives,
       batchSize: yield* pick<Program.Options["batchSize"]>(1, 10, 100),
       synchronous: yield* pick<Program.Options["synchronous"]>("NORMAL", "FULL"),
       crypto: yield* pick<Program.Options["crypto"]>("native", "native", "native", "native", "portable", "worker"),
       readers: isLast || (yield* pick(true, true, false)),
       runs: yield* pick(true, false),
       strict: !isLast && (yield* pick(true, true, false)),
+      deeds: 0,
       holds: false,
       who: 0
     }
@@ -42,18 +34,18 @@ const options = (work: Work.Work, nth: number): Effect.Effect<Program.Options> =
 
 const unit = (directory: string, { nth, seed }: Row.Unit) =>
   Effect.gen(function* () {
-    const work = yield* Work.make(directory, seed, nth % 3 === 2)
+    const work = yield* Work.make(directory, seed, { forks: nth % 3 === 2, processes: 1 })
     const check = yield* Check.make(work)
     const chain = yield* Crashes.run({
-      command: command,
-      open: database,
+      command: Program.command,
+      open: Program.database,
       check,
       seed,
       lives,
       options: (at) => options(work, at),
       directory
     })
-    fs.rmSync(work.file)
+    Work.remove(work)
     return chain
   })
 
