@@ -75,7 +75,7 @@ export interface Options<E, E2> {
   readonly directory?: string | undefined
   /** How long after its beginning a start may take to come to its moment; then it is killed wherever it is. Default: 2 seconds. */
   readonly patience?: Duration.DurationInput | undefined
-  /** How long the last start may take to finish. Default: 1 minute. */
+  /** How long a start may take to begin, and the last one to finish. Default: 1 minute. */
   readonly timeLimit?: Duration.DurationInput | undefined
 }
 
@@ -133,7 +133,7 @@ export class ProgramFailed extends Schema.TaggedError<ProgramFailed>()("ProgramF
   }
 }
 
-/** What a moment is killed by default: two of three at a random moment, one at a statement. */
+/** When a start is killed by default: two of three at a random moment, one at a statement. */
 export const moment: Effect.Effect<Moment> = Effect.gen(function* () {
   const below = (limit: number) => Random.nextIntBetween(0, limit)
   if ((yield* below(3)) > 0) return { _tag: "Time", confirmations: yield* below(8), millis: yield* below(12) }
@@ -151,23 +151,23 @@ export const moment: Effect.Effect<Moment> = Effect.gen(function* () {
 export const run = <E, E2>(options: Options<E, E2>): Effect.Effect<Chain, Broken | ProgramFailed | SqlError | E | E2> =>
   Effect.gen(function* () {
     const directory = fs.mkdtempSync(path.join(options.directory ?? os.tmpdir(), "applecart-crashes-"))
-    const history: History = { filename: path.join(directory, "crashed.db"), told: [], notes: [] }
+    const kept: Kept = { filename: path.join(directory, "crashed.db"), told: [], notes: [] }
     const lives = options.lives ?? 10
     const chain = { deaths: 0, atStatement: 0, survived: 0 }
     for (let nth = 0; nth < lives; nth++) {
       const life = yield* draw(options, nth, false)
-      const end = yield* live(options, history, life)
+      const end = yield* live(options, kept, life)
       if (end === "survived") chain.survived += 1
       else chain.deaths += 1
       if (end === "statement") chain.atStatement += 1
-      yield* look(options, history, life, false)
+      yield* look(options, kept, life, false)
     }
     const last = yield* draw(options, lives, true)
-    yield* live(options, history, last)
-    yield* look(options, history, last, true)
+    yield* live(options, kept, last)
+    yield* look(options, kept, last, true)
     // Only now: the file of a failure stays.
     fs.rmSync(directory, { recursive: true, force: true })
-    return { ...chain, told: history.told.length }
+    return { ...chain, told: kept.told.length }
   })
 
 // internal
@@ -181,7 +181,7 @@ interface Life {
 }
 
 /** What is kept outside the database. */
-interface History {
+interface Kept {
   readonly filename: string
   readonly told: Array<Told>
   readonly notes: Array<unknown>
@@ -213,17 +213,17 @@ type End = "killed" | "statement" | "survived"
 
 const live = <E, E2>(
   { command, patience = "2 seconds", seed, timeLimit = "1 minute" }: Options<E, E2>,
-  history: History,
+  kept: Kept,
   life: Life
 ): Effect.Effect<End, ProgramFailed> =>
   Effect.gen(function* () {
     const { moment } = life
     let isLate = false
-    const running = yield* Processes.start(command, orders(history.filename, life))
-    const tooLong =
-      moment === undefined ? Effect.sleep(timeLimit) : Effect.zipRight(running.said(0), Effect.sleep(patience))
+    const running = yield* Processes.start(command, orders(kept.filename, life))
+    const whole = Effect.sleep(timeLimit)
+    const own = Effect.zipRight(running.said(0), Effect.sleep(patience))
     const limit = Effect.zipRight(
-      tooLong,
+      moment === undefined ? whole : Effect.raceFirst(own, whole),
       Effect.suspend(() => ((isLate = true), running.kill))
     )
     if (moment?._tag === "Time") {
@@ -232,13 +232,14 @@ const live = <E, E2>(
     } else yield* Effect.raceFirst(running.ended, limit)
     const { code, lines, signal, stderr } = yield* running.ended
     for (const line of lines) {
-      if ("told" in line) history.told.push(...line.told)
-      else if ("note" in line) history.notes.push(line.note)
+      if ("told" in line) kept.told.push(...line.told)
+      else if ("note" in line) kept.notes.push(line.note)
     }
-    if (signal === "SIGKILL" && moment !== undefined)
+    // One that has not even begun was not killed by us at its moment.
+    if (signal === "SIGKILL" && moment !== undefined && lines.length > 0)
       return moment._tag === "Statement" && !isLate ? ("statement" as const) : ("killed" as const)
     if (code === 0) return "survived" as const
-    const { filename } = history
+    const { filename } = kept
     return yield* new ProgramFailed({ ...life, seed, ended: String(signal ?? code), stderr, filename })
   }).pipe(Effect.scoped)
 
@@ -254,7 +255,7 @@ const orders = (filename: string, { moment, nth, options, seed }: Life): Orders 
 /** Looks at a copy, so that whoever comes next finds what the dead one left: its write-ahead log, and nobody having read it. */
 const look = <E, E2>(
   { check, open, seed }: Options<E, E2>,
-  { filename, notes, told }: History,
+  { filename, notes, told }: Kept,
   life: Life,
   isOver: boolean
 ): Effect.Effect<void, Broken | SqlError | E | E2> =>
