@@ -140,7 +140,7 @@ export const moment: Effect.Effect<Moment> = Effect.gen(function* () {
   const text = texts[yield* below(texts.length)] ?? "COMMIT"
   // Mostly early: a program that recovers is at its most interesting.
   const nth = 1 + (yield* below(2 ** (1 + (yield* below(6)))))
-  return { _tag: "Statement", text, nth, when: (yield* below(3)) === 0 ? "after" : "before" }
+  return { _tag: "Statement", text, nth, when: (yield* below(2)) === 0 ? "after" : "before" }
 })
 
 /**
@@ -187,8 +187,10 @@ interface Kept {
   readonly notes: Array<unknown>
 }
 
-/** How the statements begin of which every transaction is made. */
-const texts = ["BEGIN", "COMMIT", "SAVEPOINT", "RELEASE", "INSERT", "UPDATE", "DELETE", "SELECT", "PRAGMA"]
+/** How the statements begin of which every transaction is made; mostly it is the end of one that matters. */
+const texts = ["BEGIN", "SAVEPOINT", "RELEASE", "INSERT", "UPDATE", "DELETE", "SELECT", "PRAGMA"].concat(
+  Array.from({ length: 4 }, () => "COMMIT")
+)
 
 const ending = (moment: Moment | undefined): string => {
   if (moment === undefined) return "was to finish"

@@ -103,7 +103,11 @@ const mortal = (at: At): Layer.Layer<SqlClient.SqlClient, never, SqlClient.SqlCl
 
 const deadly = (base: Connection, isDue: (sql: string) => boolean, when: At["when"]): Connection => {
   const at = <A>(sql: string, run: () => Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
-    Effect.suspend(() => (!isDue(sql) ? run() : when === "before" ? die : Effect.zipRight(run(), die)))
+    Effect.suspend(() => {
+      if (!isDue(sql)) return run()
+      // Also behind one that fails.
+      return when === "before" ? die : Effect.zipRight(Effect.exit(run()), die)
+    })
   return {
     execute: (sql, params, transform) => at(sql, () => base.execute(sql, params, transform)),
     executeRaw: (sql, params) => at(sql, () => base.executeRaw(sql, params)),

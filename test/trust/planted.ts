@@ -21,13 +21,5 @@ export const mutants: ReadonlyArray<Mutant> = [
       const leave = Effect.orDie(Transaction.run(taken.leave(refused), { busyLimit }))
       yield* Transaction.afterCommit(Effect.map(leave, (one) => void left.push(one)))
       return left`
-  },
-  {
-    name: "wakes-in-memory",
-    what: "what is left to be woken is not noted before the commit",
-    rows: ["kills"],
-    file: "stream/internal/rounds.ts",
-    find: "yield* Frames.note(frames)",
-    replace: ""
   }
 ]
