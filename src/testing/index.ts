@@ -25,3 +25,7 @@ export * as Laws from "./Laws.ts"
 export * as Arbitraries from "./Arbitraries.ts"
 /** Operations with exactly one flaw, and what each is refused with. */
 export * as Flaws from "./Flaws.ts"
+/** Kills a program of yours, again and again, and looks at what it left. */
+export * as Crashes from "./Crashes.ts"
+/** The side of the program that is killed. */
+export * as Victim from "./Victim.ts"

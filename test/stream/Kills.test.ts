@@ -56,17 +56,10 @@ const deaths = (bench: Trial.Bench, start: Child.Start, jobs: ReadonlyArray<Job>
     for (const { file } of own) fs.copyFileSync(bench.template, file)
     fs.writeFileSync(path.join(dir, "jobs.json"), JSON.stringify(own))
     const ended = yield* start("scenario", dir).ended
-    assert.deepStrictEqual([ended.signal, ended.stderr], ["SIGKILL", ""])
-    const missed = new Set(
-      (ended.lines as ReadonlyArray<Line>).flatMap((line) => (line.missed === undefined ? [] : [line.job]))
-    )
+    wasKilled(ended)
     const broken: Array<string> = []
     for (const [index, { at, file, when }] of own.entries()) {
-      // One that did not stand still (it was interrupted meanwhile) is not left out: it dies in a process of its own.
-      if (missed.has(index)) broken.push(...(yield* death(bench, start, at)))
-      else
-        for (const what of yield* judge(bench, file, reports(ended, index)))
-          broken.push(`killed ${when} ${at}: ${what}`)
+      for (const what of yield* judge(bench, file, reports(ended, index))) broken.push(`killed ${when} ${at}: ${what}`)
     }
     return broken
   }).pipe(Effect.scoped)

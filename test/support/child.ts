@@ -46,7 +46,8 @@ const job = (universe: Operations.Universe, one: Job, index: number) =>
     let count = 0
     const meddler: Database.Meddler = (_sql, run) => {
       if (++count !== one.at) return run
-      return one.when === "before" ? stop : Effect.zipRight(run, stop)
+      // Also behind one that fails: a violated constraint, or the BEGIN that asks whether there still is a transaction.
+      return one.when === "before" ? stop : Effect.zipRight(Effect.exit(run), stop)
     }
     const whole = Scenario.drive(Scenario.steps(universe), (report) => say({ job: index, report }))
     yield* Effect.forkDaemon(

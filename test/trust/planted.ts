@@ -180,6 +180,34 @@ const unmasked = (use: any) => Effect.suspend(() => use((self: any) => self))`
     ]
   },
   {
+    name: "no-transaction",
+    what: "what is done for an operation is committed statement by statement",
+    rows: ["kills"],
+    changes: [
+      change(
+        "store/internal/root.ts",
+        "  if (root.sqlite) return root.connection.execute(sql, [], undefined)",
+        `  if (sql === "BEGIN IMMEDIATE" || sql === "COMMIT") return Effect.succeed([])
+  if (root.sqlite) return root.connection.execute(sql, [], undefined)`
+      )
+    ]
+  },
+  {
+    name: "position-later",
+    what: "a reader's position moves right behind the commit of what it wrote",
+    rows: ["kills"],
+    changes: [
+      change(
+        "stream/internal/handover.ts",
+        "return [yield* taken.leave(refused)]",
+        `const left = []
+      const leave = Effect.orDie(Transaction.run(taken.leave(refused), { busyLimit }))
+      yield* Transaction.afterCommit(Effect.map(leave, (one) => void left.push(one)))
+      return left`
+      )
+    ]
+  },
+  {
     name: "own-trusting",
     what: "what the witness knows is compared only where the log is not here at all",
     rows: ["own"],
