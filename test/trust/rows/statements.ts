@@ -6,6 +6,7 @@ import * as Crypto from "../../../src/core/Crypto.ts"
 import * as SqlFaults from "../../../src/testing/SqlFaults.ts"
 import type { Result, Row, Unit } from "../Row.ts"
 import * as Calls from "../scenario/Calls.ts"
+import * as Layers from "../scenario/Layers.ts"
 import * as Play from "../scenario/Play.ts"
 
 /** What must have happened somewhere in a run for it to mean anything. */
@@ -37,7 +38,7 @@ const ways = (number: number): ReadonlyArray<SqlFaults.Plan> => {
 const unit = (crypto: Crypto.Service, unit: Unit): Effect.Effect<Result> =>
   Effect.scoped(
     Effect.gen(function* () {
-      const scenario = Calls.scenario(crypto, unit, 5)
+      const scenario = Calls.scenario(crypto, unit, Layers.histories(crypto, 4 + unit.below(5)))
       const play = yield* Play.make(crypto, scenario)
       const { faults } = play.stage
       const broken = [...play.broken]

@@ -37,9 +37,13 @@ export interface Scenario {
   readonly batchSize: number
 }
 
-/** The scenario of a unit. `size`: about how many deliveries there are. */
-export const scenario = (crypto: Crypto.Service, unit: Unit, size: number): Scenario => {
-  const sampled = FastCheck.sample(Layers.histories(crypto, size * 2), { numRuns: 4, seed: unit.seed })
+/** The scenario of a unit: one of such histories, and calls. */
+export const scenario = (
+  crypto: Crypto.Service,
+  unit: Unit,
+  histories: FastCheck.Arbitrary<History.History>
+): Scenario => {
+  const sampled = FastCheck.sample(histories, { numRuns: 4, seed: unit.seed })
   const longest = sampled.reduce((a, b) => (b.entries.length > a.entries.length ? b : a))
   const history = { ...longest, names: new Map(longest.names) }
   const calls: Array<Call> = []
@@ -68,10 +72,12 @@ export const scenario = (crypto: Crypto.Service, unit: Unit, size: number): Scen
 
 /** What makes up for replays and restarts: until nothing more is accepted, and everybody has everything. */
 export const toTheEnd = (controller: Layers.Controller) =>
-  Effect.zipRight(
-    Effect.repeat(controller.replay(), { while: ({ accepted }) => accepted > 0 }),
-    controller.consumers.resume("seen")
-  ).pipe(Effect.zipRight(controller.drain))
+  Effect.repeat(controller.replay(), { while: ({ accepted }) => accepted > 0 }).pipe(
+    Effect.zipRight(controller.consumers.resume("seen")),
+    Effect.zipRight(controller.drain),
+    Effect.zipRight(controller.consumers.retry("seen")),
+    Effect.zipRight(controller.drain)
+  )
 
 // internal
 

@@ -56,7 +56,7 @@ const wrong: ReadonlyMap<number, Wrong> = new Map<number, Wrong>([
 const unread = 0xe0
 
 /** Bodies: most are welcome. */
-export const bodies: FastCheck.Arbitrary<Uint8Array | undefined> = FastCheck.oneof(
+const bodies: FastCheck.Arbitrary<Uint8Array | undefined> = FastCheck.oneof(
   { weight: 10, arbitrary: FastCheck.uint8Array({ minLength: 1, maxLength: 6, max: 0x7f }) },
   { weight: 2, arbitrary: FastCheck.constant(undefined) },
   {
@@ -77,8 +77,31 @@ export const histories = (crypto: Crypto.Service, most: number): FastCheck.Arbit
     body: bodies
   })
 
-/** What a chosen event suffers besides. */
-export type More = Misbehaviour.Choose<unknown, never, SqlClient.SqlClient>
+/** Bodies that nobody but the consumer says no to: what becomes of them does not depend on what came first. */
+const welcome: FastCheck.Arbitrary<Uint8Array | undefined> = FastCheck.oneof(
+  { weight: 6, arbitrary: FastCheck.uint8Array({ minLength: 1, maxLength: 6, max: 0x7f }) },
+  { weight: 1, arbitrary: FastCheck.constant(undefined) },
+  { weight: 1, arbitrary: FastCheck.constant(Uint8Array.of(unread, 1)) }
+)
+
+/** Histories in which everything is accepted in the end, in whatever order it comes. */
+export const welcomed = (crypto: Crypto.Service, most: number): FastCheck.Arbitrary<History.History> =>
+  History.arbitrary(crypto, {
+    most,
+    authors: 3,
+    topics: 2,
+    kinds: ["say", "say", "say", "say", "prune", "delete"],
+    body: welcome
+  })
+
+/** Who misbehaves besides, and when. */
+export interface More {
+  readonly handler?: Misbehaviour.Choose<unknown, Unwelcome, SqlClient.SqlClient>
+  readonly consumer?: Misbehaviour.Choose<unknown, Unwelcome, SqlClient.SqlClient>
+  readonly processor?: Misbehaviour.Choose<unknown, never, SqlClient.SqlClient>
+}
+
+const nobody = () => undefined
 
 const first = (event: Event) => event.payload?.[0]
 
@@ -128,19 +151,23 @@ const extensions: Extensions.Codec<Extensions.Any> = {
   draft: (fields) => Extensions.any.draft({ ...fields, timestamp: History.begin })
 }
 
-/** Opens the controller; `more`: what its application does besides. */
-export const open = (crypto: Crypto.Service, batchSize: number, more: More = () => undefined) =>
+/** Opens the controller; with whoever misbehaves. */
+export const open = (
+  crypto: Crypto.Service,
+  batchSize: number,
+  { consumer = nobody, handler = nobody, processor = nobody }: More = {}
+) =>
   Effect.flatMap(SqlClient.SqlClient, (sql) =>
     StreamController.make({
       pipeline: Pipeline.make(Limits.make({ bodySize: 32, rate: { operations: 1000, per: "1 day" } })).pipe(
         Pipeline.andThen(LogIntegrity.processor),
-        Pipeline.andThen(Topics.processor),
+        Pipeline.andThen(Misbehaviour.whenDeciding(Topics.processor, processor)),
         Pipeline.andThen(CausalOrder.processor),
         Pipeline.andThen(Pruning.processor),
         Pipeline.andThen(Deletion.processor)
       ),
-      application: Misbehaviour.when(application, more),
-      consumers: [seen(sql)],
+      application: Misbehaviour.when(application, handler),
+      consumers: [Misbehaviour.whenConsuming(seen(sql), consumer)],
       policy,
       extensions,
       batchSize,

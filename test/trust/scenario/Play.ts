@@ -13,6 +13,7 @@ import * as Promises from "../../../src/testing/Promises.ts"
 import * as Snapshot from "../../../src/testing/Snapshot.ts"
 import { toTheEnd, type Answer, type Call, type Scenario } from "./Calls.ts"
 import * as Kept from "./Kept.ts"
+import type * as Layers from "./Layers.ts"
 import * as Stage from "./Stage.ts"
 
 /** What is done to a call; gives its exit. */
@@ -29,18 +30,25 @@ export interface Play {
   readonly words: ReadonlyMap<string, number>
   /** What was broken without any fault. */
   readonly broken: ReadonlyArray<string>
-  /** Plays the n-th call with harm from the state before it, and then all the others to the end; gives what is broken. */
-  readonly trial: (nth: number, harm: Harm) => Effect.Effect<ReadonlyArray<string>>
+  /**
+   * Plays the n-th call with harm from the state before it, and then all the others to the end; gives what is broken. `errors`:
+   * the tags of those that it may fail with besides.
+   */
+  readonly trial: (nth: number, harm: Harm, errors?: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<string>>
   /** Gives the connection the settings of a new one. */
   readonly renew: Effect.Effect<unknown, SqlError>
   /** How many states were finished; the others were equal to one of them. */
   readonly finished: () => number
 }
 
-export const make = (crypto: Crypto.Service, scenario: Scenario): Effect.Effect<Play, never, Scope.Scope> =>
+export const make = (
+  crypto: Crypto.Service,
+  scenario: Scenario,
+  more?: Layers.More
+): Effect.Effect<Play, never, Scope.Scope> =>
   Effect.orDie(
     Effect.gen(function* () {
-      const stage = yield* Stage.make(crypto, scenario)
+      const stage = yield* Stage.make(crypto, scenario, more)
       const { base, faults } = stage
       const { calls, history } = scenario
       const names = new Map(history.names)
@@ -120,7 +128,7 @@ export const make = (crypto: Crypto.Service, scenario: Scenario): Effect.Effect<
       }
 
       let now: string | undefined
-      const trial = (nth: number, harm: Harm) =>
+      const trial = (nth: number, harm: Harm, errors: ReadonlyArray<string> = []) =>
         Effect.gen(function* () {
           const call = calls[nth]
           if (call === undefined) return []
@@ -129,7 +137,7 @@ export const make = (crypto: Crypto.Service, scenario: Scenario): Effect.Effect<
           yield* faults.reset
           const exit = yield* harm(stage.call(call))
           yield* faults.disarm
-          const ended = Stage.ended(call, exit)
+          const ended = Stage.ended({ ...call, errors: [...(call.errors ?? []), ...errors] }, exit)
           const open = yield* leftOpen(base)
           const rows = yield* kept.rows
           const found = [
