@@ -1,6 +1,7 @@
 /** Handlers, consumers and processors that misbehave, each in its own way, in every call of generated scenarios. */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Crypto from "../../../src/core/Crypto.ts"
 import * as Misbehaviour from "../../../src/testing/Misbehaviour.ts"
 import type { Result, Row, Unit } from "../Row.ts"
@@ -60,9 +61,11 @@ const unit = (crypto: Crypto.Service, unit: Unit): Effect.Effect<Result> => {
   let current: Kind | undefined
   let left = 0
   let struck = 0
+  const asked = { handler: 0, consumer: 0, processor: 0 }
   const choose =
     <E>(who: keyof Layers.More, how: (kind: Kind) => Misbehaviour.Misbehaviour<E, SqlClient>) =>
     (): Misbehaviour.Misbehaviour<E, SqlClient> | undefined => {
+      asked[who] += 1
       if (current?.who !== who || --left !== 0) return undefined
       struck += 1
       return how(current)
@@ -75,35 +78,46 @@ const unit = (crypto: Crypto.Service, unit: Unit): Effect.Effect<Result> => {
   }
   return Effect.scoped(
     Effect.gen(function* () {
-      const scenario = Calls.scenario(crypto, unit, Layers.welcomed(crypto, 4 + unit.below(5)))
+      const scenario = Calls.scenario(crypto, unit, Layers.welcomed(crypto, 6 + unit.below(4)))
       const play = yield* Play.make(crypto, scenario, more)
       const broken = [...play.broken]
       const facts: Record<string, number> = {}
       let trials = 0
-      for (const kind of kinds(leap(11_000))) {
-        for (const [nth, call] of scenario.calls.entries()) {
-          struck = 0
-          const found = yield* play.trial(
-            nth,
-            (made) =>
-              Effect.suspend(() => {
-                current = kind
-                left = 1 + unit.below(2)
-                return made
-              }).pipe(
-                Effect.tap(Effect.sync(() => (current = undefined))),
-                // What was detached writes now.
-                Effect.zipLeft(Effect.zipRight(turn, turn))
-              ),
-            errors
-          )
-          broken.push(...found.map((what) => `${what}: ${kind.name} in "${call.name}"`))
-          if (struck > 0) {
-            trials += 1
-            facts[kind.name] = (facts[kind.name] ?? 0) + 1
-          }
+      /** A call, and a drain that hands the consumers what it left, with one event mistreated; gives what is broken. */
+      const run = (nth: number, kind: Kind | undefined, at: number) =>
+        play.trial(
+          nth,
+          (made) =>
+            Effect.suspend(() => {
+              current = kind
+              left = at
+              struck = 0
+              return Effect.flatMap(made, (exit) =>
+                Exit.isFailure(exit)
+                  ? Effect.succeed(exit)
+                  : Effect.map(play.stage.call(Calls.drain), (drained) => Exit.zipLeft(exit, drained))
+              )
+            }).pipe(
+              Effect.tap(Effect.sync(() => (current = undefined))),
+              // What was detached writes now.
+              Effect.zipLeft(Effect.zipRight(turn, turn))
+            ),
+          errors
+        )
+      for (const [nth, call] of scenario.calls.entries()) {
+        Object.assign(asked, { handler: 0, consumer: 0, processor: 0 })
+        broken.push(...(yield* run(nth, undefined, 0)))
+        const often = { ...asked }
+        for (const kind of kinds(leap(11_000))) {
+          if (often[kind.who] === 0) continue
+          const at = 1 + unit.below(Math.min(3, often[kind.who]))
+          const found = yield* run(nth, kind, at)
+          broken.push(...found.map((what) => `${what}: ${kind.name} at event ${at} of "${call.name}"`))
+          trials += struck
+          facts[kind.name] = (facts[kind.name] ?? 0) + struck
         }
       }
+      facts["ends"] = play.finished()
       return { trials, broken, facts }
     })
   ).pipe(Effect.withClock(clock))
@@ -113,7 +127,7 @@ export const row: Row = {
   name: "handlers",
   fault: "handlers, consumers and processors that throw, fail, die, hang, detach, end the transaction",
   promises: "P1 P2 P3 P4 P5 P6 P9",
-  units: { quick: 8, full: 200 },
+  units: { quick: 12, full: 240 },
   prepare: Effect.map(Crypto.Crypto, (crypto) => (one: Unit) => unit(crypto, one)),
   vacuous: (facts, tier) =>
     kinds(Effect.void).flatMap(({ name }) =>

@@ -19,7 +19,6 @@ const happens = [
   "Discarded",
   "Refused",
   "Queued",
-  "TooLarge",
   "published",
   "known accepted"
 ]

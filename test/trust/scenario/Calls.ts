@@ -70,6 +70,8 @@ export const scenario = (
   return { history, calls, batchSize: [1, 3, 100][unit.below(3)] ?? 100 }
 }
 
+export const drain: Call = { name: "drain", run: (c) => none(c.drain) }
+
 /** What makes up for replays and restarts: until nothing more is accepted, and everybody has everything. */
 export const toTheEnd = (controller: Layers.Controller) =>
   Effect.repeat(controller.replay(), { while: ({ accepted }) => accepted > 0 }).pipe(
@@ -115,7 +117,6 @@ const deliver = (raws: ReadonlyArray<Operation.Raw>, history: History.History, {
 
 const none = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<ReadonlyArray<Answer>, E, R> => Effect.as(self, [])
 
-const drain: Call = { name: "drain", run: (c) => none(c.drain) }
 const resume: Call = { name: "resume seen", run: (c) => none(c.consumers.resume("seen")) }
 const quiet: ReadonlyArray<Call> = [
   drain,

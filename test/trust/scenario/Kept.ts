@@ -13,7 +13,7 @@ import * as crypto from "node:crypto"
 export interface Kept {
   readonly keep: (state: number) => Effect.Effect<void, SqlError>
   readonly restore: (state: number) => Effect.Effect<void, SqlError>
-  /** All that is in the database but the times of writing, since nothing depends on them. */
+  /** All that is in the database but what nothing depends on: the times of writing, and the reasons that are kept for people. */
   readonly rows: Effect.Effect<string, SqlError>
 }
 
@@ -71,9 +71,9 @@ interface Table {
   readonly shown: string
 }
 
-const times = new Set(["accepted_at", "received_at", "decided_at", "begun_at", "parked_at", "since"])
+const times = new Set(["accepted_at", "received_at", "decided_at", "begun_at", "since"])
 
-/** Of `not_before` it matters whether there is one; in a scenario it is over at once. */
+/** Of a reason and of `not_before` it matters whether there is one: the former is for people, and the latter over at once here. */
 const table = ({ columns, name, numbered, wr }: Found): Table => {
   const names: ReadonlyArray<string> = JSON.parse(columns)
   const shown = names.filter((one) => !times.has(one))
@@ -81,7 +81,7 @@ const table = ({ columns, name, numbered, wr }: Found): Table => {
     name: `"${name}"`,
     beside: `kept."kept_${name}"`,
     columns: [...(wr === 1 || numbered === 1 ? [] : ["rowid"]), ...names.map((one) => `"${one}"`)],
-    shown: shown.map((one) => (one === "not_before" ? "not_before IS NULL" : `"${one}"`)).join(", ")
+    shown: shown.map((one) => (one === "not_before" || one === "reason" ? `${one} IS NULL` : `"${one}"`)).join(", ")
   }
 }
 
