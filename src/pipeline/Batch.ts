@@ -122,7 +122,8 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
 
     const handle = ({ event, removes }: Pipeline.Passed<Out>) => {
       handlingSince = clock.unsafeCurrentTimeMillis()
-      const handled = definition.application.handle(event, ledger.next())
+      // Suspended, so that a handler that throws before it returns an effect is undone like any other.
+      const handled = Effect.suspend(() => definition.application.handle(event, ledger.next()))
       const whole =
         removes.length === 0
           ? handled

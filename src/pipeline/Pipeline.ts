@@ -194,8 +194,9 @@ const step = <In, Adds, E, R>(processor: Processor.Processor<In, Adds, E, R>): S
     decide: (event) =>
       Effect.catchAllCause(
         Effect.suspend(() => decide(event)),
+        // An interruption that arrives here is the processor's own; one from outside never gets this far.
         (cause) =>
-          Cause.isInterrupted(cause) || Cause.isFailure(cause) || SqlReason.inCause(cause)._tag === "Some"
+          Cause.isFailure(cause) || SqlReason.inCause(cause)._tag === "Some"
             ? Effect.failCause(cause)
             : Effect.succeed({
                 _tag: "Rejected",

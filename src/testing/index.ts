@@ -5,6 +5,10 @@
 
 /** Faults at chosen statements: errors, defects, pauses, SIGKILL. */
 export * as SqlFaults from "./SqlFaults.ts"
+/** An interruption at a chosen step. */
+export * as Interruptions from "./Interruptions.ts"
+/** Handlers that do what no handler should. */
+export * as Misbehaviour from "./Misbehaviour.ts"
 /** What authors did, as generated operations with short names. */
 export * as History from "./History.ts"
 /** An application that writes down what it is handed. */

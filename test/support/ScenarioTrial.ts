@@ -160,7 +160,7 @@ const faulty = (universe: Operations.Universe, filename: string, { meddler, plan
     const faults = yield* SqlFaults.SqlFaults
     mend = faults.disarm
     if (plan !== undefined) yield* faults.arm(plan)
-    const patience = plan?.forever === true ? { limit: impatient(faults, plan.at) } : {}
+    const patience = plan?.forever === true ? { limit: impatient(faults, plan.at ?? 1) } : {}
     yield* Scenario.drive(Scenario.steps(universe), (one) => reports.push(one), patience)
     return { reports, statements: yield* faults.statements }
   })

@@ -122,6 +122,91 @@ describe("SqlFaults", () => {
     }).pipe(Effect.provide(database(":memory:")))
   )
 
+  /** Inserts 1 to n, each by itself; gives which were stored. */
+  const inserted = (n: number) =>
+    Effect.gen(function* () {
+      const sql = yield* SqlClient.SqlClient
+      for (let number = 1; number <= n; number++) yield* Effect.exit(sql`INSERT INTO t VALUES (${number})`)
+      return (yield* sql<{ a: number }>`SELECT a FROM t ORDER BY a`).map(({ a }) => a)
+    })
+
+  it.effect("strikes so many times, from the next statement on where no other is said, and counts that", () =>
+    Effect.gen(function* () {
+      const { faults, sql } = yield* fixture
+      yield* sql`SELECT 1`
+      yield* faults.arm({ fault: SqlFaults.failBefore("busy"), times: 2 })
+      assert.deepStrictEqual(yield* inserted(4), [3, 4])
+      assert.strictEqual(yield* faults.struck, 2)
+      yield* faults.reset
+      yield* faults.arm({ at: 3, fault: SqlFaults.failBefore("busy"), times: 2 })
+      yield* sql`DELETE FROM t`
+      assert.deepStrictEqual(yield* inserted(4), [1, 4])
+      // A plan for what is over strikes nothing.
+      yield* faults.arm({ at: 1, fault: SqlFaults.failBefore("busy"), times: 2 })
+      yield* sql`DELETE FROM t`
+      assert.deepStrictEqual(yield* inserted(2), [1, 2])
+      assert.strictEqual(yield* faults.struck, 2)
+    }).pipe(Effect.provide(database(":memory:")))
+  )
+
+  it.effect("strikes statements by their text", () =>
+    Effect.gen(function* () {
+      const { faults, rows, sql } = yield* fixture
+      yield* faults.arm({ at: 2, text: /^INSERT/, fault: SqlFaults.failBefore("io") })
+      assert.deepStrictEqual(yield* rows, [])
+      assert.deepStrictEqual(yield* inserted(3), [1, 3])
+      yield* sql`DELETE FROM t`
+    }).pipe(Effect.provide(database(":memory:")))
+  )
+
+  it.effect("a full disk takes nothing until there is room again; what it held can be read and is whole", () =>
+    Effect.gen(function* () {
+      const { faults, rows } = yield* fixture
+      yield* faults.arm(SqlFaults.fullDisk(2))
+      const two = Transaction.run(Effect.zipRight(insert(1), insert(2)))
+      const exit = yield* Effect.exit(two)
+      assert.isTrue(Exit.isFailure(exit))
+      assert.deepStrictEqual(yield* rows, [])
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(two)))
+      yield* faults.disarm
+      yield* two
+      assert.deepStrictEqual(yield* rows, [1, 2])
+    }).pipe(Effect.provide(database(":memory:")))
+  )
+
+  it.effect("lose: what was open is rolled back, the transaction says so, and the next one works", () =>
+    Effect.gen(function* () {
+      const { faults, rows } = yield* fixture
+      yield* faults.arm({ text: /^INSERT/, at: 2, fault: SqlFaults.lose })
+      const exit = yield* Effect.exit(Transaction.run(Effect.zipRight(insert(1), Effect.ignore(insert(2)))))
+      const error = Exit.isFailure(exit) ? Cause.squash(exit.cause) : undefined
+      assert.strictEqual(error instanceof SqlError ? SqlReason.of(error)._tag : undefined, "Connection")
+      assert.deepStrictEqual(yield* rows, [])
+      yield* Transaction.run(insert(3))
+      assert.deepStrictEqual(yield* rows, [3])
+    }).pipe(Effect.provide(database(":memory:")))
+  )
+
+  it.effect("chaos: about as many as is said, and the same ones with the same seed", () =>
+    Effect.gen(function* () {
+      const { faults, sql } = yield* fixture
+      const struck = (seed: number) =>
+        Effect.gen(function* () {
+          yield* faults.reset
+          yield* faults.arm({ seed, percent: 20, text: /^INSERT/, faults: [SqlFaults.failBefore("io")] })
+          yield* sql`DELETE FROM t`
+          const stored = yield* inserted(200)
+          assert.strictEqual(yield* faults.struck, 200 - stored.length)
+          return stored
+        })
+      const one = yield* struck(1)
+      assert.isAbove(one.length, 140)
+      assert.isBelow(one.length, 180)
+      assert.deepStrictEqual(yield* struck(1), one)
+      assert.notDeepEqual(yield* struck(2), one)
+    }).pipe(Effect.provide(database(":memory:")))
+  )
+
   it.effect("is no less broken than what it wraps: it finds the stock transaction's defect at COMMIT", () =>
     Effect.gen(function* () {
       const { sql, faults, rows } = yield* fixture

@@ -5,6 +5,7 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
+import * as Acquire from "./acquire.ts"
 import { bystanders, setting } from "./begin.ts"
 import * as Keys from "./keys.ts"
 import * as Root from "./root.ts"
@@ -18,7 +19,7 @@ export const alone = <A>(use: (root: Root.Root) => Effect.Effect<A, SqlError>): 
   Effect.flatMap(SqlClient, (client) =>
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(Scope.make(), (scope) =>
-        Effect.matchCauseEffect(restore(Scope.extend(Keys.of(client), scope)), {
+        Effect.matchCauseEffect(Acquire.reserve(Keys.of(client), scope, restore), {
           onFailure: (cause) => Effect.zipRight(Scope.close(scope, Exit.failCause(cause)), Effect.failCause(cause)),
           onSuccess: (connection) => {
             const fixed = { key: Keys.of(client), connection, sqlite: true, outer: undefined, outside: Context.empty() }

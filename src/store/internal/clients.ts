@@ -13,6 +13,7 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as Tracer from "effect/Tracer"
 import type { Row } from "./capability.ts"
+import * as Acquire from "./acquire.ts"
 import { enter, leave } from "./context.ts"
 import * as Keys from "./keys.ts"
 import { current, ofClient } from "./level.ts"
@@ -58,9 +59,9 @@ export const read = (
     const own = ofClient(around, Keys.of(client))
     if (own !== undefined) return own.execute(sql, params)
     const statement = client.unsafe<Row>(sql, params).withoutTransform
-    if (around === undefined) return statement
+    if (around === undefined) return Acquire.read(statement)
     // In a transaction of the stock client, for all that can be known ours, it joins as any template does.
-    return around === "stock" ? statement : Effect.mapInputContext(statement, routeTo(Keys.of(client)))
+    return around === "stock" ? statement : Acquire.read(Effect.mapInputContext(statement, routeTo(Keys.of(client))))
   })
 
 /** Whether a transaction of the client is open around. */

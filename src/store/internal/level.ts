@@ -145,7 +145,10 @@ const claimed = <A>(
   restore: Restore
 ): Effect.Effect<A, SqlError> => {
   root.busy = true
-  return Effect.matchCauseEffect(restore(attempt(evaluate)), {
+  // SQLite's calls are synchronous, so that there is nothing to wait for; and the cache of prepared statements of its client never
+  // again answers for one whose first preparation was interrupted.
+  const run = root.sqlite ? attempt(evaluate) : restore(attempt(evaluate))
+  return Effect.matchCauseEffect(run, {
     onSuccess: (a) => {
       if (root.aborted !== undefined && /^\s*rollback\b/i.test(sql)) root.aborted = undefined
       Root.free(root)

@@ -7,6 +7,7 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
+import * as Acquire from "./acquire.ts"
 import { begin, full, number, type BeginOptions } from "./begin.ts"
 import { within, type Restore } from "./context.ts"
 import * as Keys from "./keys.ts"
@@ -28,7 +29,7 @@ export const transact = <A, E, R>(
       if (own !== undefined) return restore(inside(own, self, options))
       if (around === "stock" && !Keys.isIsolated(client)) return Effect.fail(notOurs())
       return Effect.flatMap(Scope.make(), (scope) =>
-        Effect.matchCauseEffect(restore(Scope.extend(Keys.of(client), scope)), {
+        Effect.matchCauseEffect(Acquire.reserve(Keys.of(client), scope, restore), {
           onFailure: (cause) => Effect.zipRight(Scope.close(scope, Exit.failCause(cause)), Effect.failCause(cause)),
           onSuccess: (connection) => {
             const root = rootOf(client, connection, fiber.currentContext)

@@ -7,6 +7,8 @@ import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Rejection from "../../pipeline/Rejection.ts"
 import * as SqlReason from "../../store/SqlReason.ts"
 
@@ -43,6 +45,22 @@ export const watched = <B, E2, R2>(
       yield* Effect.sleep(left)
     }
   })
-  // Also where the caller cannot be interrupted: the watch has to end with the batch, and a handler at its limit.
-  return Effect.raceFirst(Effect.interruptible(body), Effect.interruptible(watch))
+  // Not a race of the two: one that is interrupted while it begins has fibers that were never started, and waits for them for ever.
+  return Effect.uninterruptibleMask((restore) =>
+    Effect.gen(function* () {
+      // Interruptible also where the caller is not: the watch has to end with the batch, and a handler at its limit.
+      const handling = yield* Effect.fork(Effect.interruptible(body))
+      let overdue: Overdue | undefined
+      const stop = (late: Overdue) => {
+        overdue = late
+        return Fiber.interrupt(handling)
+      }
+      const watching = yield* Effect.fork(Effect.interruptible(Effect.catchAll(watch, stop)))
+      const exit = yield* Effect.onInterrupt(restore(Fiber.await(handling)), () =>
+        Fiber.interruptAll([handling, watching])
+      )
+      yield* Fiber.interrupt(watching)
+      return yield* overdue !== undefined && Exit.isInterrupted(exit) ? overdue : exit
+    })
+  )
 }
