@@ -181,7 +181,7 @@ const updateRejected = statement(
    SET status = 'rejected', processor = ?, reason = ?, attempts = ?, not_before = ? WHERE id = ? RETURNING entry`
 )
 
-/** Marks an operation as rejected. `reason`: the encoded error; `notBefore`: when it is tried again, if by itself. */
+/** Marks an operation as rejected. `entry`: its own, if it has been read; `reason`: the encoded error; `notBefore`: when it is tried again, if by itself. */
 export const reject = (
   id: Hash.Hash,
   rejection: {
@@ -189,6 +189,7 @@ export const reject = (
     readonly reason: string
     readonly attempts: number
     readonly notBefore: number | undefined
+    readonly entry?: number | undefined
   }
 ): Effect.Effect<void, SqlError, Transaction> =>
   Effect.flatMap(
@@ -200,7 +201,10 @@ export const reject = (
       Hash.toBytes(id)
     ),
     // One that is read and not found by its id would be decided for ever.
-    (rows) => (rows.length === 0 ? Effect.fail(damaged("id of applecart_inbox", id, "no row")) : Effect.void)
+    ([row]) =>
+      row === undefined || (rejection.entry !== undefined && number(row) !== rejection.entry)
+        ? Effect.fail(damaged("id of applecart_inbox", id, "another row, or none"))
+        : Effect.void
   )
 
 const deleteWaitingOf = statement(

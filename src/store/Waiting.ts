@@ -24,6 +24,8 @@ export interface Waits {
   readonly until: ReadonlyArray<Hash.Hash>
   /** When it is decided again even if they were not, in milliseconds since the epoch; none: never. */
   readonly notBefore?: number | undefined
+  /** Its own entry, if it has been read. */
+  readonly entry?: number | undefined
 }
 
 const updateWaiting = statement(
@@ -43,11 +45,16 @@ export const waitAll = (waits: ReadonlyArray<Waits>): Effect.Effect<void, SqlErr
   const list = JSON.stringify(
     waits.map(({ id, notBefore, processor, until }) => [id, processor, notBefore ?? null, until])
   )
-  return Effect.flatMap(updateWaiting(list), (rows) =>
-    rows.length < new Set(waits.map(({ id }) => id)).size
-      ? Effect.fail(damaged("id of applecart_inbox", `${waits.length} operations that are to wait`, `${rows.length}`))
-      : Effect.asVoid(insertWaiting(list))
-  )
+  return Effect.flatMap(updateWaiting(list), (rows) => {
+    const found = new Set(rows.map(number))
+    const isWhole =
+      found.size === new Set(waits.map(({ id }) => id)).size &&
+      waits.every(({ entry }) => entry === undefined || found.has(entry))
+    // One that is read and not found by its id would be decided for ever.
+    return isWhole
+      ? Effect.asVoid(insertWaiting(list))
+      : Effect.fail(damaged("id of applecart_inbox", "operations that are to wait", "other rows, or none"))
+  })
 }
 
 /** {@link waitAll} for one operation. */

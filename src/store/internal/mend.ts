@@ -125,7 +125,8 @@ const rows = (needs: Needs, findings: ReadonlyArray<Finding>) =>
   })
 
 const selectLargest = query(
-  `SELECT max((SELECT coalesce(max(position), 0) FROM ${operations}), (SELECT coalesce(max(position), 0) FROM applecart_consumers),
+  `SELECT max(coalesce((SELECT max(position) FROM applecart_consumers WHERE role = 'application'),
+       (SELECT max(position) FROM ${operations}), 0),
      (SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = '${operations}' AND typeof(seq) = 'integer')) AS last`
 )
 const deleteSequence = statement(`DELETE FROM sqlite_sequence WHERE name = '${operations}'`)

@@ -193,15 +193,14 @@ const beyond = <E, R>(verifying: Verifying<E, R>, last: number, largest: number)
   Effect.gen(function* () {
     const [row = {}] = yield* rowsOf(verifying, "applecart_consumers", selectKnown())
     const known = Cells.integer(row, "known") ?? -1
-    const isMoved = known >= 0 && known <= last
-    const rows = isMoved ? yield* rowsOf(verifying, table, selectBeyond(last)) : []
+    const rows = known < 0 ? [] : yield* rowsOf(verifying, table, selectBeyond(Math.max(last, known)))
     for (const one of rows) {
       const where = { table, key: Cells.integer(one, "position"), id: Cells.hash(one, "id") }
-      const detail = `it stands at a position that was never given; the last one is ${last}`
+      const detail = "it stands at a position that was never given"
       yield* found(verifying, { ...where, kind: "Position", mend: "derived", detail })
     }
-    if (isMoved) return
-    const detail = `position ${largest} was given, and ${last} is said to be the last`
+    if (known >= 0 && known <= last) return
+    const detail = `position ${Math.max(known, known < 0 ? largest : 0)} was given, and ${last} is said to be the last`
     yield* found(verifying, { kind: "Position", mend: "derived", table: "sqlite_sequence", key: table, detail })
   })
 

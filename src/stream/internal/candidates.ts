@@ -75,7 +75,13 @@ export const readable = <X extends Extensions.Fields>(
       else {
         const reason = Rejection.encode(restored.left)
         const attempts = entry.attempts + 1
-        yield* Inbox.reject(entry.id, { processor: "inbox", reason, attempts, notBefore: undefined })
+        yield* Inbox.reject(entry.id, {
+          processor: "inbox",
+          reason,
+          attempts,
+          notBefore: undefined,
+          entry: entry.entry
+        })
         if (at !== undefined) yield* Waiting.forget([entry.entry])
       }
     }

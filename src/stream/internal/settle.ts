@@ -90,7 +90,7 @@ export const settle = <X extends Extensions.Fields, E>(
         const until = waits.get(decision) ?? []
         if (until.length === 0) outcomes.push(yield* reject(candidate, stuck(decided), rules))
         else {
-          waiting.push({ id, processor: decided.processor, until, notBefore: decided.deadline })
+          waiting.push({ id, processor: decided.processor, until, notBefore: decided.deadline, entry: candidate.entry })
           outcomes.push(Outcome.deferred(id, decided.processor, until))
         }
       }
@@ -160,7 +160,8 @@ const reject = <X extends Extensions.Fields, E>(
     }
     const delay = chosen._tag === "Retry" ? yield* Policy.delay(chosen.schedule, attempts, now) : Option.none()
     const notBefore = Option.isSome(delay) ? now + Duration.toMillis(delay.value) : undefined
-    yield* Inbox.reject(id, { processor, reason: Rejection.encode(error), attempts, notBefore })
+    const { entry } = candidate
+    yield* Inbox.reject(id, { processor, reason: Rejection.encode(error), attempts, notBefore, entry })
     return outcome(notBefore === undefined ? { _tag: "Held" } : { _tag: "Retry", at: notBefore })
   })
 
