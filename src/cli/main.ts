@@ -39,9 +39,12 @@ export const run = (
       Effect.as(0),
       Effect.catchAllCause((cause) => fail(io, json, cause)),
       Effect.provideService(Output.Output, { json }),
-      speakingThrough(io)
+      speakingThrough(io),
+      Effect.provide(
+        Logger.replace(Logger.defaultLogger, Logger.withConsoleError(json ? Logger.jsonLogger : Logger.logfmtLogger))
+      )
     )
-  }).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, Logger.withConsoleError(Logger.logfmtLogger))))
+  })
 
 // internal
 

@@ -1,5 +1,6 @@
 /** The witness of our own logs: what it knows whatever is cut off, damaged, told late or by two, and put in its place. */
 import { assert, describe, it } from "@effect/vitest"
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
 import * as Layer from "effect/Layer"
@@ -30,7 +31,7 @@ const seqNums = (known: ReadonlyMap<Log.Key, Witness.Known>) =>
 
 /** A file, opened as a program of its own does it. */
 const opened = (file: string): Effect.Effect<Witness.Service, never, Scope.Scope> =>
-  Effect.map(Layer.build(Witness.file(file)), (context) => context.unsafeMap.get(Witness.Witness.key))
+  Effect.map(Layer.build(Witness.file(file)), (context) => Context.get(context, Witness.Witness))
 
 const test = <A, E>(name: string, self: (file: string) => Effect.Effect<A, E, Scope.Scope>) =>
   it.scoped(name, () => Effect.flatMap(directory, (dir) => self(path.join(dir, "peer.own"))))

@@ -7,13 +7,14 @@
  */
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
+import type * as Fs from "node:fs"
 import type * as Log from "../../core/Log.ts"
 import type { Entry, Known } from "../Witness.ts"
 import * as Lines from "./witnessLines.ts"
 
 /** What is needed of Node. */
 export interface Node {
-  readonly fs: typeof import("node:fs")
+  readonly fs: typeof Fs
   readonly dirname: (path: string) => string
 }
 

@@ -12,7 +12,7 @@ import * as Effect from "effect/Effect"
 import * as Log from "../../core/Log.ts"
 import * as OwnLogs from "../../store/OwnLogs.ts"
 import type * as Transaction from "../../store/Transaction.ts"
-import * as Witness from "../../store/Witness.ts"
+import type * as Witness from "../../store/Witness.ts"
 import { OwnLogBehind, OwnLogForked, OwnLogUnwitnessed, type Unsafe, type WitnessFailed } from "../OwnErrors.ts"
 
 /** What is known of a log inside and outside the database. */
