@@ -31,7 +31,7 @@ const usual = ["say", "say", "say", "say", "say", "say", "prune", "delete", "del
 const deeds = (forks: boolean) =>
   History.deeds({ most: 30, authors: 4, topics: 2, kinds: forks ? [...usual, "fork"] : usual })
 
-const most = 80
+const most = 110
 
 /** With forks it depends on the order which of two comes to stand in a log, so that the end has nothing to be compared with. */
 export const make = (

@@ -7,7 +7,7 @@ import * as Check from "../crashes/Check.ts"
 import * as Work from "../crashes/Work.ts"
 import type * as Row from "../Row.ts"
 
-const lives = 10
+const lives = 20
 
 /** How a start differs from the others on the same file. */
 const options = (work: Work.Work, nth: number): Effect.Effect<Program.Options> =>
@@ -51,9 +51,9 @@ const unit = (directory: string, { nth, seed }: Row.Unit) =>
 
 export const kills: Row.Row = {
   name: "kills",
-  fault: "a real process is killed (SIGKILL), ten times in a row on one file",
+  fault: "a real process is killed (SIGKILL), twenty times in a row on one file",
   promises: "P1 P2 P3 P4 P5 P6 P11 P12",
-  units: { quick: 15, full: 200 },
+  units: { quick: 8, full: 100 },
   prepare: Effect.gen(function* () {
     const directory = yield* Work.directory
     return (one) =>
