@@ -13,3 +13,5 @@ export * as Journal from "./Journal.ts"
 export * as Promises from "./Promises.ts"
 /** What is in a database, for comparisons. */
 export * as Snapshot from "./Snapshot.ts"
+/** Several peers in one process over a bad network, with crashes; everything follows from a seed. */
+export * as Simulation from "./Simulation.ts"
