@@ -62,6 +62,13 @@ export interface Message {
   readonly wants?: ReadonlyArray<Hash> | undefined
 }
 
+/** A message at its end. */
+export interface Arrived {
+  /** The name of the sender. */
+  readonly from: string
+  readonly message: Message
+}
+
 /** What a peer exchanges operations with. */
 export interface Node<M, E = unknown> {
   readonly peer: Peer
@@ -70,10 +77,10 @@ export interface Node<M, E = unknown> {
   readonly others: ReadonlyArray<string>
   /** Sends something, and does not know whether it arrives. */
   readonly send: (to: string, message: Message) => Effect.Effect<void>
-  /** The next that arrives. */
-  readonly next: Effect.Effect<{ readonly from: string; readonly message: Message }>
-  /** The next operation that was published here. */
-  readonly published: Effect.Effect<Sent>
+  /** Everything that has arrived since it was asked last; waits until there is something. */
+  readonly arrived: Effect.Effect<ReadonlyArray<Arrived>>
+  /** Everything that was published here since it was asked last; waits until there is something. */
+  readonly published: Effect.Effect<ReadonlyArray<Sent>>
 }
 
 /** What can go wrong; each is switched on in some of the runs. */

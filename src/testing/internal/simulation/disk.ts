@@ -18,7 +18,7 @@ export class Disk {
   /** `keeps`: how many commits a crash may take with it. */
   constructor(image: Image | undefined, keeps = 0) {
     this.keeps = keeps
-    this.database = image === undefined ? new Sqlite(":memory:") : new Sqlite(Buffer.from(image))
+    this.database = image === undefined ? open(":memory:") : open(Buffer.from(image))
   }
 
   /** Runs a statement; throws what SQLite says. */
@@ -49,8 +49,9 @@ export class Disk {
   crash(lost = 0): void {
     const image = this.commits.at(-1 - lost) ?? this.commits[0] ?? Buffer.from(this.image())
     this.close()
-    this.database = new Sqlite(image)
-    this.commits.splice(0, Infinity, image)
+    this.database = open(image)
+    this.commits.length = 0
+    if (this.keeps > 0) this.commits.push(image)
   }
 
   close(): void {
@@ -71,3 +72,8 @@ export class Disk {
     if (this.commits.length > this.keeps + 1) this.commits.shift()
   }
 }
+
+// internal
+
+/** Nobody else has it, so there is nothing to be waited for. */
+const open = (what: string | Buffer): Sqlite.Database => new Sqlite(what, { timeout: 0 })

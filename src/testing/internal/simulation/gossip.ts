@@ -8,19 +8,29 @@ import * as Hashes from "../../../core/Hash.ts"
 import * as Rows from "../../../store/internal/rows.ts"
 import * as Topic from "../../../core/Topic.ts"
 import { query } from "../../../store/Transaction.ts"
-import type { Message, Node, Sent } from "../../Simulation.ts"
+import type { Arrived, Node, Sent } from "../../Simulation.ts"
 
 /**
- * The way in which peers exchange operations unless another is given: what a peer publishes it sends to all others at once; and
- * about every second it tells one of them how far its logs go and what it waits for, and gets what it lacks. Whatever is lost is so
- * sent again.
+ * The way in which peers exchange operations unless another is given: what a peer publishes it sends to all others soon; and about
+ * every second it tells one of them how far its logs go and what it waits for, and gets what it lacks. Whatever is lost is so sent
+ * again.
  */
 export const gossip = <M, E>(node: Node<M, E>): Effect.Effect<never, unknown, SqlClient> =>
   Effect.forever(
-    Effect.flatMap(node.next, ({ from, message }) => Effect.fork(patiently(handle(node, from, message))))
+    Effect.zipRight(
+      pause(0, 60),
+      Effect.flatMap(node.arrived, (arrived) => Effect.fork(patiently(handle(node, arrived))))
+    )
   ).pipe(
-    Effect.race(Effect.forever(Effect.flatMap(node.published, (one) => push(node, one)))),
-    Effect.race(Effect.forever(Effect.zipRight(pause, patiently(ask(node)))))
+    Effect.race(
+      Effect.forever(
+        Effect.zipRight(
+          pause(0, 60),
+          Effect.flatMap(node.published, (operations) => push(node, operations))
+        )
+      )
+    ),
+    Effect.race(Effect.forever(Effect.zipRight(pause(500, 1500), patiently(ask(node)))))
   )
 
 /** How far the logs go. */
@@ -33,7 +43,8 @@ export const heads: Effect.Effect<ReadonlyMap<string, number>, SqlError, SqlClie
 
 // internal
 
-const pause = Effect.flatMap(Random.nextIntBetween(500, 1500), (millis) => Effect.sleep(millis))
+const pause = (least: number, most: number) =>
+  Effect.flatMap(Random.nextIntBetween(least, most), (millis) => Effect.sleep(millis))
 
 /** A database in trouble is asked again another time, as the others will ask again. */
 const patiently = <A, E, R>(self: Effect.Effect<A, E, R>) =>
@@ -42,8 +53,8 @@ const patiently = <A, E, R>(self: Effect.Effect<A, E, R>) =>
 const isSqlError = (error: unknown): error is SqlError =>
   typeof error === "object" && error !== null && "_tag" in error && error._tag === "SqlError"
 
-const push = <M, E>(node: Node<M, E>, one: Sent) =>
-  Effect.forEach(node.others, (other) => node.send(other, { operations: [one] }), { discard: true })
+const push = <M, E>(node: Node<M, E>, operations: ReadonlyArray<Sent>) =>
+  Effect.forEach(node.others, (other) => node.send(other, { operations }), { discard: true })
 
 const selectHeads = query(
   `SELECT lower(hex(author)) || lower(hex(log_id)) AS log, head_seq_num FROM applecart_logs ORDER BY 1`
@@ -60,15 +71,18 @@ const ask = <M, E>(node: Node<M, E>) =>
     yield* node.send(other, { operations: [], has, wants })
   })
 
-const handle = <M, E>(node: Node<M, E>, from: string, message: Message) =>
+/** Takes in what came together, and answers what was asked. */
+const handle = <M, E>(node: Node<M, E>, arrived: ReadonlyArray<Arrived>) =>
   Effect.gen(function* () {
-    for (const [topic, operations] of byTopic(message.operations)) {
-      const call = (yield* Random.nextBoolean) ? node.controller.processAll : node.controller.receiveAll
-      yield* call(operations, { topic, source: from })
+    for (const [topic, operations] of byTopic(arrived.flatMap(({ message }) => message.operations))) {
+      const call = (yield* Random.nextIntBetween(0, 3)) > 0 ? node.controller.processAll : node.controller.receiveAll
+      yield* call(operations, { topic, source: arrived[0]?.from })
     }
-    if (message.has === undefined) return
-    const operations = yield* missing(message.has, message.wants ?? [])
-    if (operations.length > 0) yield* node.send(from, { operations })
+    for (const { from, message } of arrived) {
+      if (message.has === undefined) continue
+      const operations = yield* missing(message.has, message.wants ?? [])
+      if (operations.length > 0) yield* node.send(from, { operations })
+    }
   })
 
 const byTopic = (operations: ReadonlyArray<Sent>): ReadonlyMap<Topic.Topic | undefined, ReadonlyArray<Sent>> => {

@@ -2,6 +2,7 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
 import * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Queue from "effect/Queue"
@@ -11,7 +12,7 @@ import { gossip } from "./gossip.ts"
 import { send } from "./network.ts"
 import { peer, type Prepared } from "./prepare.ts"
 import { recorded, describe } from "./record.ts"
-import type { Message, Sent } from "../../Simulation.ts"
+import type { Arrived, Sent } from "../../Simulation.ts"
 import { broke, count, say, type Fate, type Life, type Member, type World } from "./world.ts"
 
 /** Starts the program of a peer. */
@@ -100,7 +101,7 @@ const make = <M, E>(prepared: Prepared<M, E>, world: World<M, E>, member: Member
     return Object.assign(fate, {
       client: yield* Connection.client(member.disk, around(world, member, fate)),
       peer: peer(prepared.crypto, member.nth, member.opened, world.random.peers.pick([1, 2, 7, 100])),
-      mail: yield* Queue.unbounded<{ readonly from: string; readonly message: Message }>(),
+      mail: yield* Queue.unbounded<Arrived>(),
       published: yield* Queue.unbounded<Sent>(),
       fibers: [],
       controller: undefined
@@ -127,8 +128,8 @@ const program = <M, E>(
         controller,
         others: world.members.flatMap(({ name }) => (name === member.name ? [] : [name])),
         send: (to, message) => Effect.sync(() => send(world, member, to, message)),
-        next: Queue.take(life.mail),
-        published: Queue.take(life.published)
+        arrived: all(life.mail),
+        published: all(life.published)
       })
     })
   )
@@ -141,6 +142,9 @@ const program = <M, E>(
     return Effect.zipRight(Effect.sleep(200), program(prepared, world, member, life))
   })
 }
+
+const all = <A>(queue: Queue.Dequeue<A>): Effect.Effect<ReadonlyArray<A>> =>
+  Effect.map(Queue.takeBetween(queue, 1, Infinity), Chunk.toReadonlyArray)
 
 const unexpected = <M, E>(world: World<M, E>, what: string, cause: Cause.Cause<unknown>) =>
   Effect.sync(() => {
@@ -169,6 +173,7 @@ const around =
       if (life.isOver) return Effect.fail(closed())
       if (life.group.isGone) return hang(life)
       life.statements += 1
+      count(world, 'STMT'); count(world, 'S ' + sql.trim().slice(0,70).replaceAll(/\s+/g,' ')); if (/^begin/i.test(sql)) count(world, 'TX')
       if (life.crash !== undefined && life.statements >= life.crash.at) {
         const { isRun } = life.crash
         const ran = isRun ? Connection.plain(sql, run) : Effect.void

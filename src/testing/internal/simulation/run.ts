@@ -36,6 +36,7 @@ export const run = <M, E>(prepared: Prepared<M, E>, replay: Replay): Effect.Effe
     )
     yield* driven(Life.letGo(world))
     for (const { disk } of world.members) disk.close()
+    world.facts['VIRTUAL'] = world.turns.now; world.facts['TURNS'] = world.turns.taken
     say(world, `after ${world.turns.taken} turns`)
     return { replay, broken: world.broken, log: world.log, facts: world.facts }
   })
@@ -111,7 +112,7 @@ const keep = <M, E>(prepared: Prepared<M, E>, world: World<M, E>, crashed: Queue
       Effect.forkDaemon(
         Effect.gen(function* () {
           yield* Verdict.inspect(prepared, world, member)
-          yield* Effect.sleep(world.random.script.below(2500))
+          yield* Effect.sleep(world.random.script.below(1200))
           if (member.life === undefined) yield* Life.start(prepared, world, member)
         })
       )

@@ -24,7 +24,7 @@ export const script = <M, E>(
     strangers?.entries.forEach((entry) => introduce(world, entry))
     yield* Effect.forEach(world.members, (member) => Life.start(prepared, world, member), { discard: true })
     for (const message of messages.slice(0, steps)) {
-      yield* Effect.sleep(draw.below(250))
+      yield* Effect.sleep(draw.below(120))
       const member = draw.some(world.members)
       if (member === undefined) return
       const life = member.life
@@ -145,7 +145,7 @@ const trouble = <M, E>(prepared: Prepared<M, E>, world: World<M, E>, member: Mem
       life.plan = { at: life.statements + number, kind: draw.pick(["busy", "full", "io"]), isRun }
     } else if (what < 84) {
       if (!faults.has("busy") || life === undefined) return Effect.void
-      life.busyUntil = turns.now + number * 60
+      life.busyUntil = turns.now + number * 40
       count(world, "busy")
       say(world, `${member.name}: another program has the database`)
     } else if (what < 90) {
@@ -196,13 +196,13 @@ const heal = <M, E>(prepared: Prepared<M, E>, world: World<M, E>, strangers: Rea
       life.busyUntil = 0
     }
     for (const member of world.members) if (member.life === undefined) yield* Life.start(prepared, world, member)
-    let settled = 0
-    for (let round = 0; round < patience && settled < 2; round++) {
+    for (let round = 0; round < patience; round++) {
       yield* Effect.sleep(1000)
-      for (const member of world.members) yield* look(world, member, round % 8 === 1 ? strangers : [], round % 8 === 4)
-      settled = isSettled(world) ? settled + 1 : 0
+      for (const member of world.members) yield* look(world, member, round % 10 === 0 ? strangers : [], round % 10 === 5)
+      yield* Effect.sleep(100)
+      if (round > 0 && isSettled(world)) return say(world, "everybody has everything")
     }
-    say(world, settled < 2 ? "and there is no end to it" : "everybody has everything")
+    say(world, "and there is no end to it")
   })
 
 /** Asks a peer what it has; hands it what strangers have; replays what stands rejected. */
@@ -217,7 +217,7 @@ const look = <M, E>(
   if (life === undefined || controller === undefined) return Effect.void
   const call = Effect.gen(function* () {
     if (strangers.length > 0) yield* controller.processAll(strangers.map(Operation.raw), { source: "strangers" })
-    if (isReplayed) yield* controller.replay()
+    if (isReplayed && (yield* controller.status).rejected > 0) yield* controller.replay()
     const { accepted, queued, rejected, waiting } = yield* controller.status
     const logs = Array.from(yield* heads)
     member.has = queued > 0 ? `${member.name} is at work` : JSON.stringify([accepted, rejected, waiting, logs])

@@ -16,7 +16,7 @@ export const inspect = <M, E>(prepared: Prepared<M, E>, world: World<M, E>, memb
     Effect.gen(function* () {
       yield* own(world, member)
       const { causal, check } = prepared.options
-      const entries = world.entries
+      const { entries } = world
       const broken = yield* Promises.broken({
         history: { names: world.names.byId, entries },
         told: member.told,
@@ -44,16 +44,21 @@ export const compare = <M, E>(prepared: Prepared<M, E>, world: World<M, E>): Eff
         })
       )
     }
-    const [first, ...others] = snapshots
+    const pruned = new Set(snapshots.flatMap(([, snapshot]) => prunedIn(snapshot)))
+    const [first, ...others] = snapshots.map(([name, snapshot]) => [name, without(snapshot, pruned)] as const)
     if (first === undefined) return
     const [name, expected] = first
     for (const [other, found] of others) {
       for (const { extra, missing, table } of Snapshot.different(expected, found)) {
-        const show = (rows: ReadonlyArray<Snapshot.Row>) => rows.slice(0, 2).map((row) => readable(world, row)).join(" ")
-        broke(world, `P6: in ${table} ${other} does not have what ${name} has: ${show(missing)}; and has: ${show(extra)}`)
+        const show = (rows: ReadonlyArray<Snapshot.Row>) =>
+          rows
+            .slice(0, 2)
+            .map((row) => readable(world, row))
+            .join(" ") || "nothing"
+        broke(world, `P6: in ${table} only ${name} has ${show(missing)}, and only ${other} has ${show(extra)}`)
       }
     }
-    for (const [name, snapshot] of snapshots) accepted(world, name, snapshot)
+    for (const [name, snapshot] of snapshots) accepted(world, name, snapshot, pruned)
   })
 
 // internal
@@ -93,15 +98,32 @@ const caughtUp = <M, E>(world: World<M, E>, { name }: Member<M, E>) =>
         broke(world, `I11: at ${name} consumer ${consumer} (${state}) is at ${position} of ${last}`)
   })
 
-/** Everything that was published and is not to be refused has been accepted everywhere. */
-const accepted = <M, E>(world: World<M, E>, name: string, snapshot: Snapshot.Snapshot): void => {
-  const there = new Set([
-    ...(snapshot["applecart_operations"] ?? []).map(({ id }) => id),
-    ...(snapshot["applecart_decisions"] ?? []).flatMap(({ id, what }) => (what === "pruned" ? [id] : []))
-  ])
-  const missing = Array.from(world.names.published).flatMap((id) => (there.has(id) ? [] : [world.names.name(id)]))
-  if (missing.length > 0) broke(world, `I11: ${name} never accepted ${missing.join(" ")}`)
+/** Everything that was published has been accepted everywhere, but for what was pruned before it came. */
+const accepted = <M, E>(
+  world: World<M, E>,
+  name: string,
+  snapshot: Snapshot.Snapshot,
+  pruned: ReadonlySet<unknown>
+): void => {
+  const there = new Set(rowsOf(snapshot, "applecart_operations").map(({ id }) => id))
+  const missing = Array.from(world.names.published).filter((id) => !there.has(id) && !pruned.has(id))
+  if (missing.length > 0) broke(world, `I11: ${name} never accepted ${missing.map((id) => world.names.name(id)).join(" ")}`)
 }
+
+const rowsOf = (snapshot: Snapshot.Snapshot, table: string): ReadonlyArray<Snapshot.Row> => snapshot[table] ?? []
+
+const prunedIn = (snapshot: Snapshot.Snapshot) =>
+  rowsOf(snapshot, "applecart_decisions").flatMap(({ id, what }) => (what === "pruned" ? [id] : []))
+
+/**
+ * Without what is remembered about operations that were pruned: whoever was handed the prune operation first never sees what came
+ * before it, since nobody has it any more.
+ */
+const without = (snapshot: Snapshot.Snapshot, pruned: ReadonlySet<unknown>): Snapshot.Snapshot => ({
+  ...snapshot,
+  applecart_decisions: rowsOf(snapshot, "applecart_decisions").filter(({ id }) => !pruned.has(id)),
+  applecart_tombstones: rowsOf(snapshot, "applecart_tombstones").filter(({ target }) => !pruned.has(target))
+})
 
 const readable = <M, E>({ names }: World<M, E>, row: Snapshot.Row): string =>
   JSON.stringify(row, (_, value: unknown) =>

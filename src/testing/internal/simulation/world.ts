@@ -11,7 +11,7 @@ import type { Topic } from "../../../core/Topic.ts"
 import type * as StreamController from "../../../stream/StreamController.ts"
 import type * as History from "../../History.ts"
 import type { Told } from "../../Promises.ts"
-import type { Fault, Message, Peer, Sent } from "../../Simulation.ts"
+import type { Arrived, Fault, Peer, Sent } from "../../Simulation.ts"
 import type { PeerClock } from "./clock.ts"
 import type { Disk } from "./disk.ts"
 import type { Random } from "./random.ts"
@@ -42,7 +42,7 @@ export interface Fate {
 export interface Life<M, E> extends Fate {
   readonly peer: Peer
   readonly client: SqlClient
-  readonly mail: Queue.Queue<{ readonly from: string; readonly message: Message }>
+  readonly mail: Queue.Queue<Arrived>
   readonly published: Queue.Queue<Sent>
   readonly fibers: Array<Fiber.RuntimeFiber<unknown, unknown>>
   controller: StreamController.StreamController<M, E> | undefined
