@@ -101,6 +101,8 @@ export type Fault =
   | "restart"
   /** A statement fails, or is run and reported as failed: the disk is full, broken, or busy. */
   | "statement"
+  /** Statements take a while. */
+  | "slow"
   /** Another program has the database for a while. */
   | "busy"
   /** Clocks differ, and jump: a year back, fifty years forward. */
@@ -222,4 +224,3 @@ export { signingKey } from "./History.ts"
 /** A failed run as an error. */
 export const failed = ({ broken, log, replay }: Report): SimulationFailed =>
   new SimulationFailed({ seed: replay.seed, repeat: `simulation.run(${JSON.stringify(replay)})`, broken, log })
-

@@ -47,8 +47,7 @@ const pause = (least: number, most: number) =>
   Effect.flatMap(Random.nextIntBetween(least, most), (millis) => Effect.sleep(millis))
 
 /** A database in trouble is asked again another time, as the others will ask again. */
-const patiently = <A, E, R>(self: Effect.Effect<A, E, R>) =>
-  Effect.catchIf(self, isSqlError, () => Effect.void)
+const patiently = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.catchIf(self, isSqlError, () => Effect.void)
 
 const isSqlError = (error: unknown): error is SqlError =>
   typeof error === "object" && error !== null && "_tag" in error && error._tag === "SqlError"

@@ -13,7 +13,7 @@ import { send } from "./network.ts"
 import { peer, type Prepared } from "./prepare.ts"
 import { recorded, describe } from "./record.ts"
 import type { Arrived, Sent } from "../../Simulation.ts"
-import { broke, count, say, type Fate, type Life, type Member, type World } from "./world.ts"
+import { broke, count, say, type Fate, type Life, type Member, type Plan, type World } from "./world.ts"
 
 /** Starts the program of a peer. */
 export const start = <M, E>(prepared: Prepared<M, E>, world: World<M, E>, member: Member<M, E>): Effect.Effect<void> =>
@@ -173,24 +173,34 @@ const around =
       if (life.isOver) return Effect.fail(closed())
       if (life.group.isGone) return hang(life)
       life.statements += 1
-      count(world, 'STMT'); count(world, 'S ' + sql.trim().slice(0,70).replaceAll(/\s+/g,' ')); if (/^begin/i.test(sql)) count(world, 'TX')
       if (life.crash !== undefined && life.statements >= life.crash.at) {
         const { isRun } = life.crash
         const ran = isRun ? Connection.plain(sql, run) : Effect.void
         return Effect.flatMap(Effect.ignore(ran), () => {
-          crash(world, member, `${isRun ? "behind" : "before"} ${sql.trim().slice(0, 40).replaceAll(/\s+/g, " ")}`)
+          crash(world, member, `${isRun ? "behind" : "before"} ${short(sql)}`)
           return hang(life)
         })
       }
       if (life.busyUntil > world.turns.now && /^\s*begin\b/i.test(sql)) return Effect.fail(injected("busy"))
       const { plan } = life
-      if (plan === undefined || life.statements < plan.at) return Connection.plain(sql, run)
-      life.plan = undefined
-      count(world, "statements failed")
-      say(world, `${member.name}: ${plan.kind} ${plan.isRun ? "behind" : "before"} ${sql.trim().slice(0, 40).replaceAll(/\s+/g, " ")}`)
-      const failed = Effect.fail(injected(plan.kind))
-      return plan.isRun ? Effect.zipRight(Connection.plain(sql, run), failed) : failed
+      if (plan !== undefined && life.statements >= plan.at) {
+        life.plan = undefined
+        return failed(world, member, plan, sql, run)
+      }
+      if (!world.faults.has("slow") || !world.random.peers.chance(0.004)) return Connection.plain(sql, run)
+      count(world, "slow")
+      return Effect.zipRight(Effect.sleep(world.random.peers.below(200)), Connection.plain(sql, run))
     })
+
+/** Fails a statement, before or behind it. */
+const failed = <M, E, A>(world: World<M, E>, { name }: Member<M, E>, plan: Plan, sql: string, run: () => A) => {
+  count(world, "statements failed")
+  say(world, `${name}: ${plan.kind} ${plan.isRun ? "behind" : "before"} ${short(sql)}`)
+  const error = Effect.fail(injected(plan.kind))
+  return plan.isRun ? Effect.zipRight(Connection.plain(sql, run), error) : error
+}
+
+const short = (sql: string) => sql.trim().replaceAll(/\s+/g, " ").slice(0, 40)
 
 /** Nobody is answered any more. */
 const hang = (life: Fate): Effect.Effect<never, SqlError> =>

@@ -61,6 +61,7 @@ const ordinary: ReadonlyArray<Fault> = [
   "crash",
   "restart",
   "statement",
+  "slow",
   "busy",
   "clock"
 ]

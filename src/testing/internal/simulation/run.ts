@@ -36,7 +36,6 @@ export const run = <M, E>(prepared: Prepared<M, E>, replay: Replay): Effect.Effe
     )
     yield* driven(Life.letGo(world))
     for (const { disk } of world.members) disk.close()
-    world.facts['VIRTUAL'] = world.turns.now; world.facts['TURNS'] = world.turns.taken
     say(world, `after ${world.turns.taken} turns`)
     return { replay, broken: world.broken, log: world.log, facts: world.facts }
   })
@@ -135,6 +134,6 @@ const drive = <M, E, A>(world: World<M, E>, group: ReturnType<Turns["group"]>, s
     const end = yield* Effect.async<"done" | "stuck" | "restless">((resume) => {
       turns.drive((end) => resume(Effect.succeed(end)))
     })
-    if (end !== "done") broke(world, `I11: the peers ${end === "stuck" ? "wait for each other for ever" : "never come to rest"}`)
+    if (end !== "done")
+      broke(world, `I11: the peers ${end === "stuck" ? "wait for each other for ever" : "never come to rest"}`)
   })
-

@@ -198,7 +198,8 @@ const heal = <M, E>(prepared: Prepared<M, E>, world: World<M, E>, strangers: Rea
     for (const member of world.members) if (member.life === undefined) yield* Life.start(prepared, world, member)
     for (let round = 0; round < patience; round++) {
       yield* Effect.sleep(1000)
-      for (const member of world.members) yield* look(world, member, round % 10 === 0 ? strangers : [], round % 10 === 5)
+      for (const member of world.members)
+        yield* look(world, member, round % 10 === 0 ? strangers : [], round % 10 === 5)
       yield* Effect.sleep(100)
       if (round > 0 && isSettled(world)) return say(world, "everybody has everything")
     }
@@ -218,6 +219,7 @@ const look = <M, E>(
   const call = Effect.gen(function* () {
     if (strangers.length > 0) yield* controller.processAll(strangers.map(Operation.raw), { source: "strangers" })
     if (isReplayed && (yield* controller.status).rejected > 0) yield* controller.replay()
+    yield* controller.drain
     const { accepted, queued, rejected, waiting } = yield* controller.status
     const logs = Array.from(yield* heads)
     member.has = queued > 0 ? `${member.name} is at work` : JSON.stringify([accepted, rejected, waiting, logs])
@@ -226,4 +228,5 @@ const look = <M, E>(
 }
 
 const isSettled = <M, E>({ flying, members }: World<M, E>): boolean =>
-  flying === 0 && members.every(({ has, life }) => life?.controller !== undefined && has !== "" && has === members[0]?.has)
+  flying === 0 &&
+  members.every(({ has, life }) => life?.controller !== undefined && has !== "" && has === members[0]?.has)

@@ -35,6 +35,7 @@ const faults: ReadonlyArray<Fault> = [
   "crash",
   "restart",
   "statement",
+  "slow",
   "busy",
   "clock",
   "lies"

@@ -9,7 +9,11 @@ import { peer, type Prepared } from "./prepare.ts"
 import { broke, type Member, type World } from "./world.ts"
 
 /** Looks at the database of a peer whose program does not run. */
-export const inspect = <M, E>(prepared: Prepared<M, E>, world: World<M, E>, member: Member<M, E>): Effect.Effect<void> =>
+export const inspect = <M, E>(
+  prepared: Prepared<M, E>,
+  world: World<M, E>,
+  member: Member<M, E>
+): Effect.Effect<void> =>
   on(
     world,
     member,
@@ -107,7 +111,8 @@ const accepted = <M, E>(
 ): void => {
   const there = new Set(rowsOf(snapshot, "applecart_operations").map(({ id }) => id))
   const missing = Array.from(world.names.published).filter((id) => !there.has(id) && !pruned.has(id))
-  if (missing.length > 0) broke(world, `I11: ${name} never accepted ${missing.map((id) => world.names.name(id)).join(" ")}`)
+  if (missing.length > 0)
+    broke(world, `I11: ${name} never accepted ${missing.map((id) => world.names.name(id)).join(" ")}`)
 }
 
 const rowsOf = (snapshot: Snapshot.Snapshot, table: string): ReadonlyArray<Snapshot.Row> => snapshot[table] ?? []
@@ -127,5 +132,7 @@ const without = (snapshot: Snapshot.Snapshot, pruned: ReadonlySet<unknown>): Sna
 
 const readable = <M, E>({ names }: World<M, E>, row: Snapshot.Row): string =>
   JSON.stringify(row, (_, value: unknown) =>
-    typeof value !== "string" ? value : (names.byId.get(value) ?? (value.length > 20 ? `${value.slice(0, 16)}…` : value))
+    typeof value !== "string"
+      ? value
+      : (names.byId.get(value) ?? (value.length > 20 ? `${value.slice(0, 16)}…` : value))
   )
