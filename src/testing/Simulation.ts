@@ -121,9 +121,9 @@ export interface Options<M, E> {
   ) => Effect.Effect<StreamController.StreamController<M, E>, StreamController.OpenError, SqlClient | Scope.Scope>
   /** What is published. */
   readonly message: FastCheck.Arbitrary<M>
-  /** How many peers there are, at least and at the most. Default: 3 to 7. */
+  /** How many peers there are, at least and at the most. Default: 3 to 7, rather few. */
   readonly peers?: readonly [least: number, most: number] | undefined
-  /** How many things happen, at least and at the most, until the faults stop. Default: 15 to 40. */
+  /** How many things happen, at least and at the most, until the faults stop. Default: 6 to 24. */
   readonly steps?: readonly [least: number, most: number] | undefined
   /** Default: mostly `say`; `prune` and `delete` want their processors. */
   readonly kinds?: ReadonlyArray<Kind> | undefined
@@ -131,7 +131,7 @@ export interface Options<M, E> {
   readonly topics?: number | undefined
   /** What may go wrong. Default: everything but `lies`. */
   readonly faults?: ReadonlyArray<Fault> | undefined
-  /** Operations of others than the peers, one history of these for a run: handed to peers at any time, and in the end to all. */
+  /** Operations of others than the peers: some runs have one of these histories, handed to peers at any time, and in the end to all. */
   readonly strangers?: ReadonlyArray<History.History> | undefined
   /** How peers exchange operations. Default: {@link gossip}. What it fails with is a `SqlError`, or broken. */
   readonly sync?: ((node: Node<M, E>) => Effect.Effect<unknown, unknown, SqlClient>) | undefined

@@ -56,13 +56,13 @@ describe("a clock that is set while a handler works", () => {
   it.effect("fifty years forward does not exceed its time limit", () =>
     Effect.gen(function* () {
       const { clock, set } = settable(yield* Effect.clock)
-      let since: bigint | undefined
-      const watch = yield* watched({ timeLimit: Duration.seconds(2) }, () => since, Effect.never).pipe(
+      const handling: { since?: bigint } = {}
+      const watch = yield* watched({ timeLimit: Duration.seconds(2) }, () => handling.since, Effect.never).pipe(
         Effect.withClock(clock),
         Effect.fork
       )
       yield* TestClock.adjust("1 second")
-      since = clock.unsafeCurrentTimeNanos()
+      handling.since = clock.unsafeCurrentTimeNanos()
       set.ahead = 50 * year
       yield* TestClock.adjust("1500 millis")
       assert.isTrue(Option.isNone(yield* Fiber.poll(watch)))

@@ -78,10 +78,17 @@ describe("a run", () => {
     provided(
       Effect.gen(function* () {
         const simulation = yield* Simulation.make(options())
-        const timers = process.getActiveResourcesInfo().filter((one) => one === "Timeout").length
-        const reports = yield* Effect.forEach(seeds, (seed) => simulation.run({ seed }))
-        assert.strictEqual(process.getActiveResourcesInfo().filter((one) => one === "Timeout").length, timers)
-        for (const { log } of reports) assert.match(log.at(-1) ?? "", /^ +\d+\.\d{3}s after \d+ turns$/)
+        const real = globalThis.setTimeout
+        let timers = 0
+        globalThis.setTimeout = Object.assign((...args: Parameters<typeof real>) => {
+          timers += 1
+          return real(...args)
+        }, real)
+        const reports = yield* Effect.forEach(seeds, (seed) => simulation.run({ seed })).pipe(
+          Effect.ensuring(Effect.sync(() => (globalThis.setTimeout = real)))
+        )
+        assert.strictEqual(timers, 0)
+        for (const { log } of reports) assert.match(log.at(-1) ?? "", /^ +[1-9]\d*\.\d{3}s after \d+ turns$/)
       })
     )
   )
@@ -151,7 +158,7 @@ describe("a simulation finds", () => {
           Simulation.gossip({
             ...node,
             send: (to, message) =>
-              node.send(to, { ...message, operations: message.operations.filter(({ header }) => header.at(-1) !== 7) })
+              node.send(to, { ...message, operations: message.operations.filter(({ body }) => body?.length !== 5) })
           })
       })
       assert.instanceOf(failure, Simulation.SimulationFailed)
@@ -161,7 +168,12 @@ describe("a simulation finds", () => {
 
   it.effect("a place in a log that is given twice by a disk that lies", () =>
     Effect.gen(function* () {
-      const failure = yield* found({ ...options(), faults: ["lies", "crash"] })
+      const failure = yield* found({
+        ...options(),
+        peers: [3, 3],
+        steps: [30, 60],
+        faults: ["lies", "crash"]
+      })
       assert.instanceOf(failure, Simulation.SimulationFailed)
       assert.match(failure.message, /P11: [a-g]\d+(\/2)? was given twice/)
     })

@@ -33,7 +33,7 @@ export const prepare = <M, E>(
       crypto,
       image: yield* migrated(options, crypto),
       peers: options.peers ?? [3, 7],
-      steps: options.steps ?? [15, 40],
+      steps: options.steps ?? [6, 24],
       kinds: [kind, ...kinds],
       faults: options.faults ?? ordinary
     }

@@ -3,6 +3,9 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FastCheck from "effect/FastCheck"
 import * as Fiber from "effect/Fiber"
+import * as FiberRef from "effect/FiberRef"
+import * as HashSet from "effect/HashSet"
+import * as Logger from "effect/Logger"
 import * as Queue from "effect/Queue"
 import * as Topic from "../../../core/Topic.ts"
 import * as History from "../../History.ts"
@@ -23,7 +26,10 @@ export const run = <M, E>(prepared: Prepared<M, E>, replay: Replay): Effect.Effe
     const crashed = yield* Queue.unbounded<Member<M, E>>()
     const { steps, world } = begin(prepared, replay, (member) => void crashed.unsafeOffer(member))
     const group = world.turns.group()
-    const driven = <A>(self: Effect.Effect<A>) => drive(world, group, self)
+    // What is logged belongs to what happened.
+    const logger = Logger.make(({ message }) => say(world, `logged: ${Array.isArray(message) ? message[0] : message}`))
+    const driven = <A>(self: Effect.Effect<A>) =>
+      Effect.locally(drive(world, group, self), FiberRef.currentLoggers, HashSet.make(logger))
     const messages = FastCheck.sample(prepared.options.message, { seed: replay.seed, numRuns: steps })
     yield* driven(
       Effect.gen(function* () {
@@ -49,7 +55,9 @@ const begin = <M, E>(prepared: Prepared<M, E>, { seed, without = [] }: Replay, c
   const { crypto, faults, options, peers, steps } = prepared
   const drawn = new Random(seed, 0)
   const turns = new Turns(new Random(seed, 1), most)
-  const number = peers[0] + drawn.below(peers[1] - peers[0] + 1)
+  // Few rather than many: what goes wrong between two seldom needs seven.
+  const more = peers[1] - peers[0] + 1
+  const number = peers[0] + Math.min(drawn.below(more), drawn.below(more))
   const length = steps[0] + drawn.below(steps[1] - steps[0] + 1)
   // Each run has some of the faults, so that none hides what another would show.
   const on = faults.filter(() => drawn.chance(0.6)).filter((fault) => !without.includes(fault))

@@ -20,7 +20,8 @@ export const script = <M, E>(
 ): Effect.Effect<void> =>
   Effect.gen(function* () {
     const draw = world.random.script
-    const strangers = draw.some(prepared.options.strangers ?? [])
+    const visits = draw.chance(0.3)
+    const strangers = visits ? draw.some(prepared.options.strangers ?? []) : undefined
     strangers?.entries.forEach((entry) => introduce(world, entry))
     yield* Effect.forEach(world.members, (member) => Life.start(prepared, world, member), { discard: true })
     for (const message of messages.slice(0, steps)) {
@@ -34,7 +35,7 @@ export const script = <M, E>(
       else if (what < 55 || strangers === undefined) yield* publish(prepared, world, member, life, message)
       else yield* visit(world, member, life, strangers.operations, draw.below(strangers.operations.length))
     }
-    yield* Effect.sleep(draw.below(2000))
+    yield* Effect.sleep(draw.below(500))
     yield* heal(prepared, world, strangers?.operations ?? [])
   })
 
@@ -182,6 +183,9 @@ const late = 60 * 365 * 24 * hour
 /** Rounds of about a second that it may take until everybody has everything. */
 const patience = 90
 
+/** Nothing comes of it any more when nothing has changed for so many rounds. */
+const stubborn = 20
+
 /** The faults stop. */
 const heal = <M, E>(prepared: Prepared<M, E>, world: World<M, E>, strangers: ReadonlyArray<Operation.Operation>) =>
   Effect.gen(function* () {
@@ -196,14 +200,31 @@ const heal = <M, E>(prepared: Prepared<M, E>, world: World<M, E>, strangers: Rea
       life.busyUntil = 0
     }
     for (const member of world.members) if (member.life === undefined) yield* Life.start(prepared, world, member)
-    for (let round = 0; round < patience; round++) {
+    let before = ""
+    let same = 0
+    for (let round = 0; round < patience && same < stubborn; round++) {
       yield* Effect.sleep(1000)
       for (const member of world.members)
         yield* look(world, member, round % 10 === 0 ? strangers : [], round % 10 === 5)
       yield* Effect.sleep(100)
-      if (round > 0 && isSettled(world)) return say(world, "everybody has everything")
+      if (isSettled(world)) return yield* rest(world)
+      const now = world.members.map(({ has }) => has).join()
+      same = now === before ? same + 1 : 0
+      before = now
     }
     say(world, "and there is no end to it")
+  })
+
+/** Consumers catch up. */
+const rest = <M, E>(world: World<M, E>) =>
+  Effect.gen(function* () {
+    say(world, "everybody has everything")
+    for (const member of world.members) {
+      const { life } = member
+      if (life?.controller === undefined) continue
+      yield* Life.within(world, member, life, Effect.ignore(Effect.sandbox(life.controller.drain)))
+    }
+    yield* Effect.sleep(1000)
   })
 
 /** Asks a peer what it has; hands it what strangers have; replays what stands rejected. */
@@ -219,7 +240,6 @@ const look = <M, E>(
   const call = Effect.gen(function* () {
     if (strangers.length > 0) yield* controller.processAll(strangers.map(Operation.raw), { source: "strangers" })
     if (isReplayed && (yield* controller.status).rejected > 0) yield* controller.replay()
-    yield* controller.drain
     const { accepted, queued, rejected, waiting } = yield* controller.status
     const logs = Array.from(yield* heads)
     member.has = queued > 0 ? `${member.name} is at work` : JSON.stringify([accepted, rejected, waiting, logs])

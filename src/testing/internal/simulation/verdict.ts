@@ -49,6 +49,7 @@ export const compare = <M, E>(prepared: Prepared<M, E>, world: World<M, E>): Eff
       )
     }
     const pruned = new Set(snapshots.flatMap(([, snapshot]) => prunedIn(snapshot)))
+    for (const [name, snapshot] of snapshots) accepted(world, name, snapshot, pruned)
     const [first, ...others] = snapshots.map(([name, snapshot]) => [name, without(snapshot, pruned)] as const)
     if (first === undefined) return
     const [name, expected] = first
@@ -62,7 +63,6 @@ export const compare = <M, E>(prepared: Prepared<M, E>, world: World<M, E>): Eff
         broke(world, `P6: in ${table} only ${name} has ${show(missing)}, and only ${other} has ${show(extra)}`)
       }
     }
-    for (const [name, snapshot] of snapshots) accepted(world, name, snapshot, pruned)
   })
 
 // internal

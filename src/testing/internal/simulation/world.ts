@@ -73,6 +73,7 @@ export class Names {
   private readonly places = new Map<string, string>()
   private readonly authors = new Map<string, string>()
   private readonly logs = new Map<string, number>()
+  private readonly ids = new WeakMap<Uint8Array, string>()
   private readonly crypto: Crypto.Service
 
   constructor(crypto: Crypto.Service) {
@@ -91,7 +92,10 @@ export class Names {
   place(id: string, author: string, logId: string, seqNum: number): string | undefined {
     const name = `${this.authors.get(author) ?? author.slice(0, 6)}${seqNum}${this.suffix(logId)}`
     const before = this.places.get(name)
-    if (before !== undefined && before !== id) return `P11: ${name} was given twice: ${before} and ${id}`
+    if (before !== undefined && before !== id) {
+      this.byId.set(id, `${name}*`)
+      return `P11: ${name} was given twice: ${before} and ${id}`
+    }
     this.places.set(name, id)
     this.byId.set(id, name)
     return undefined
@@ -104,7 +108,8 @@ export class Names {
 
   /** The name of an operation that was sent. */
   of(raw: { readonly header: Uint8Array }): string {
-    const id = this.crypto.hash(raw.header)
+    const id = this.ids.get(raw.header) ?? this.crypto.hash(raw.header)
+    this.ids.set(raw.header, id)
     const known = this.byId.get(id)
     if (known !== undefined) return known
     const header = Either.getOrUndefined(Header.parse(raw.header))
