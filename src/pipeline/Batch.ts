@@ -57,8 +57,8 @@ export interface Batch<in In, out E, out R> {
   readonly refreshed: () => boolean
   /** Lets only the header of an operation into its log; gives its position. */
   readonly skip: (event: Event.Event) => number
-  /** Since when a handler has been running, in milliseconds since the epoch, if one is. */
-  readonly handlingSince: () => number | undefined
+  /** Since when a handler has been running, if one is: nanoseconds of the clock that is never set. */
+  readonly handlingSince: () => bigint | undefined
   /** Whether the log of an operation was pruned past it in this batch. */
   readonly outdated: (event: Event.Event) => boolean
   /** Whether an operation was accepted in this batch; its row is written by {@link finish}. */
@@ -78,7 +78,7 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
     const ledger = Ledger.make(yield* Operations.lastPosition, acceptedAt)
     /** Writes what was accepted since it was done last. */
     const flush = Effect.zipRight(session.save, ledger.write)
-    let handlingSince: number | undefined = undefined
+    let handlingSince: bigint | undefined = undefined
     const prunedBelow = new Map<Log.Key, number>()
     let refreshed = false
     const evidence: Array<Pipeline.Rejected<E, R>["evidence"]> = []
@@ -121,7 +121,7 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
     }
 
     const handle = ({ event, removes }: Pipeline.Passed<Out>) => {
-      handlingSince = clock.unsafeCurrentTimeMillis()
+      handlingSince = clock.unsafeCurrentTimeNanos()
       // Suspended, so that a handler that throws before it returns an effect is undone like any other.
       const handled = Effect.suspend(() => definition.application.handle(event, ledger.next()))
       const whole =

@@ -33,3 +33,5 @@ export * as Flaws from "./Flaws.ts"
 export * as Crashes from "./Crashes.ts"
 /** The side of the program that is killed. */
 export * as Victim from "./Victim.ts"
+/** Several peers in one process over a bad network, with crashes; everything follows from a seed. */
+export * as Simulation from "./Simulation.ts"

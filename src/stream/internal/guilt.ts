@@ -30,17 +30,18 @@ export const blame = (guilt: Guilt): Rejection.TimeLimitExceeded | Rejection.Sta
 
 /**
  * Runs handlers and fails when one of them takes longer than it may. `handlingSince`: since when one has been running, in
- * milliseconds since the epoch. One watch for them all: a timer for each operation would cost as much as all the rest of it.
+ * nanoseconds of the clock that is never set: one that is must not cost an operation its place, or let a handler go on for ever.
+ * One watch for them all: a timer for each operation would cost as much as all the rest of it.
  */
 export const watched = <B, E2, R2>(
   { timeLimit }: { readonly timeLimit: Duration.Duration },
-  handlingSince: () => number | undefined,
+  handlingSince: () => bigint | undefined,
   body: Effect.Effect<B, E2, R2>
 ): Effect.Effect<B, E2 | Overdue, R2> => {
   const watch = Effect.gen(function* () {
     for (;;) {
-      const now = yield* Clock.currentTimeMillis
-      const left = (handlingSince() ?? now) + Duration.toMillis(timeLimit) - now
+      const now = yield* Clock.currentTimeNanos
+      const left = Duration.toMillis(timeLimit) - Number(now - (handlingSince() ?? now)) / 1_000_000
       if (left <= 0) return yield* new Overdue({ limit: timeLimit })
       yield* Effect.sleep(left)
     }

@@ -113,11 +113,11 @@ const each = <R, E, R2>(
   use: (unit: Unit<R>) => Effect.Effect<unknown, E, R2>
 ): Effect.Effect<void, E | Overdue, R2> =>
   Effect.clockWith((clock) => {
-    let since: number | undefined = undefined
+    let since: bigint | undefined = undefined
     const all = Effect.forEach(
       units,
       (unit) => {
-        since = clock.unsafeCurrentTimeMillis()
+        since = clock.unsafeCurrentTimeNanos()
         return use(unit)
       },
       { discard: true }

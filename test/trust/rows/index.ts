@@ -8,7 +8,20 @@ import { row as interrupts } from "./interrupts.ts"
 import { kills } from "./kills.ts"
 import { own } from "./own.ts"
 import { processes } from "./processes.ts"
+import { row as simulation } from "./simulation.ts"
 import { row as statements } from "./statements.ts"
 import { row as wal } from "./wal.ts"
 
-export const rows: ReadonlyArray<Row> = [statements, interrupts, handlers, kills, processes, wal, file, disk, own, fuzz]
+export const rows: ReadonlyArray<Row> = [
+  statements,
+  interrupts,
+  handlers,
+  simulation,
+  kills,
+  processes,
+  wal,
+  file,
+  disk,
+  own,
+  fuzz
+]
