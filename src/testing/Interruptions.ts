@@ -12,7 +12,7 @@
  *   assert.deepStrictEqual(yield* Promises.broken({ history }), [])
  * }
  */
-import * as Context from "effect/Context"
+import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"

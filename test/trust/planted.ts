@@ -166,17 +166,39 @@ export const mutants: ReadonlyArray<Mutant> = [
     changes: [change("store/internal/settle.ts", "at = at.child) at.open = false", "at = at.child) void at.open")]
   },
   {
-    name: "interrupted-halfway",
-    what: "a transaction can be interrupted between its last statement and its end",
-    rows: ["interrupts"],
+    name: "handler-throws",
+    what: "a handler that throws takes the whole call with it",
+    rows: ["handlers"],
+    changes: [
+      change(
+        "pipeline/Batch.ts",
+        "Effect.suspend(() => definition.application.handle(event, ledger.next()))",
+        "definition.application.handle(event, ledger.next())"
+      )
+    ]
+  },
+  {
+    name: "no-rollback",
+    what: "a transaction that failed is left open",
+    rows: ["statements"],
     changes: [
       change(
         "store/internal/transact.ts",
-        `import { CommitFailed } from "./transactionErrors.ts"`,
-        `import { CommitFailed } from "./transactionErrors.ts"
-const unmasked = (use: any) => Effect.suspend(() => use((self: any) => self))`
-      ),
-      change("store/internal/transact.ts", "Effect.uninterruptibleMask((restore) =>", "unmasked((restore) =>")
+        "if (Exit.isFailure(exit)) return Effect.as(rollback(root), { exit, hooks: [] })",
+        "if (Exit.isFailure(exit)) return Effect.succeed({ exit, hooks: [] })"
+      )
+    ]
+  },
+  {
+    name: "connection-lost",
+    what: "whoever is interrupted while it takes the connection takes it along",
+    rows: ["interrupts"],
+    changes: [
+      change(
+        "store/internal/acquire.ts",
+        "Effect.flatMap(Effect.forkDaemon(Effect.uninterruptible(self)), (fiber) => restore(Fiber.join(fiber)))",
+        "restore(self)"
+      )
     ]
   },
   {

@@ -1,7 +1,5 @@
 /** Every statement of generated scenarios fails: before it is run, after it, and for ever until it is mended. */
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Crypto from "../../../src/core/Crypto.ts"
 import * as SqlFaults from "../../../src/testing/SqlFaults.ts"
 import type { Result, Row, Unit } from "../Row.ts"
@@ -50,7 +48,7 @@ const unit = (crypto: Crypto.Service, unit: Unit): Effect.Effect<Result> =>
             const at = index + 1
             let struck = 0
             const found = yield* play.trial(nth, (call) =>
-              Effect.zipRight(faults.arm({ ...plan, at }), inTime(call)).pipe(
+              Effect.zipRight(faults.arm({ ...plan, at }), call).pipe(
                 Effect.tap(Effect.map(faults.struck, (count) => (struck = count))),
                 // What is not the connection that was lost has not its settings either.
                 Effect.zipLeft(plan.fault._tag === "Lose" ? Effect.orDie(play.renew) : Effect.void)
@@ -70,14 +68,6 @@ const unit = (crypto: Crypto.Service, unit: Unit): Effect.Effect<Result> =>
       return { trials, broken, facts }
     })
   )
-
-/** No fault makes a call wait for ever; the limit is far off. */
-const inTime = <A>(call: Effect.Effect<Exit.Exit<A, unknown>>): Effect.Effect<Exit.Exit<A, unknown>> =>
-  Effect.timeoutTo(Effect.disconnect(call), {
-    duration: Duration.seconds(20),
-    onSuccess: (exit) => exit,
-    onTimeout: () => Exit.die("it did not end")
-  })
 
 export const row: Row = {
   name: "statements",

@@ -14,7 +14,7 @@ import * as Topic from "../../../src/core/Topic.ts"
 import * as History from "../../../src/testing/History.ts"
 import * as Promises from "../../../src/testing/Promises.ts"
 import type { Unit } from "../Row.ts"
-import * as Layers from "./Layers.ts"
+import type * as Layers from "./Layers.ts"
 
 /** What a call answered about an operation, as `Promises.told` reads it, and in a word, for counting. */
 export interface Answer {

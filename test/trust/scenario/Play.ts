@@ -5,6 +5,7 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import type { SqlError } from "@effect/sql/SqlError"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
@@ -147,7 +148,7 @@ export const make = (
           ]
           now = ends.has(`${nth} ${rows}`) ? rows : undefined
           return [...found, ...(yield* finish(nth, rows))]
-        }).pipe(Effect.orDie)
+        }).pipe(inTime(calls[nth]?.name ?? ""), Effect.orDie)
 
       const renew = Effect.scoped(Effect.flatMap(base.reserve, renewed))
       return { stage, statements, words, broken, trial, renew, finished: () => ends.size }
@@ -188,6 +189,20 @@ const leftOpen = (sql: SqlClient.SqlClient): Effect.Effect<ReadonlyArray<string>
       ]
     })
   )
+
+/** Nothing that is done to a call makes anybody wait for ever; the limit is far off, and on the world's clock. */
+const inTime =
+  (name: string) =>
+  <A, E, R>(self: Effect.Effect<A, E, R>) =>
+    Effect.clockWith((clock) =>
+      Effect.withClock(
+        Effect.timeoutFail(Effect.disconnect(Effect.withClock(self, clock)), {
+          duration: "30 seconds",
+          onTimeout: () => new Error(`"${name}", or what came after it, did not end`)
+        }),
+        Clock.make()
+      )
+    )
 
 const renewed = (on: Connection) =>
   Effect.zipRight(
