@@ -9,7 +9,7 @@
  * @example
  * StreamController.make({ pipeline, application, witness: Witness.file("/media/other-disk/parrot.own") })
  */
-import { SqlClient } from "@effect/sql/SqlClient"
+import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
