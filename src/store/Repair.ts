@@ -11,7 +11,7 @@
  * for (const finding of after.findings) console.log(finding.message)
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
-import type { SqlError } from "@effect/sql/SqlError"
+import { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
@@ -22,10 +22,11 @@ import type * as Operation from "../core/Operation.ts"
 import type { Finding } from "./Finding.ts"
 import * as Mend from "./internal/mend.ts"
 import { format } from "./internal/verifying.ts"
+import * as SqlReason from "./SqlReason.ts"
 import * as Transaction from "./Transaction.ts"
 import * as Verify from "./Verify.ts"
 
-/** The file itself is damaged, so that writing to it might destroy more. Nothing was changed. */
+/** The file itself is damaged, so that writing to it might destroy more. What was mended until that was noticed stays so. */
 export class NeedsCopy extends Schema.TaggedError<NeedsCopy>()("NeedsCopy", { detail: Schema.String }) {
   override get message() {
     return `Not repaired: the file itself is damaged (${this.detail}). Copy what can be read into a new file first (Salvage.copy, \`applecart verify --into FILE\`), and repair that.`
@@ -82,9 +83,18 @@ export const repair = <X extends Extensions.Fields = Extensions.Any, E = never, 
       if (put === 0 && fingerprint(findings) === before) break
     }
     return { before: first.report, restored, derived, after: report }
-  })
+  }).pipe(
+    Effect.catchIf(
+      isOfFile,
+      (error) => new NeedsCopy({ detail: error.cause instanceof Error ? error.cause.message : error.message })
+    )
+  )
 
 // internal
+
+/** Our statements are right, so one that SQLite does not understand meets a table that is not what it was. */
+const isOfFile = (error: unknown): error is SqlError =>
+  error instanceof SqlError && ["Statement", "Corrupt"].includes(SqlReason.of(error)._tag)
 
 /** So many operations of a source share a transaction. */
 const chunk = 64

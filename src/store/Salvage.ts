@@ -13,10 +13,14 @@ import { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
+import * as CausalGraph from "./CausalGraph.ts"
 import { Finding } from "./Finding.ts"
 import * as Cells from "./internal/cells.ts"
 import { copyOperations } from "./internal/salvageOperations.ts"
 import { pageSize, scan, unlessDamaged } from "./internal/scan.ts"
+import * as Rates from "./Rates.ts"
+import * as Tables from "./Tables.ts"
+import * as Tombstones from "./Tombstones.ts"
 import { query, run, statement, type Row } from "./Transaction.ts"
 
 /** Which tables the file has cannot be read, so nothing of it can be. */
@@ -63,10 +67,11 @@ export const copy = (
     }
     yield* copySequence(copying, made)
     for (const row of schema) {
-      const [sql, type] = [Cells.text(row, "sql"), Cells.text(row, "type")]
+      const [name, type] = [Cells.text(row, "name") ?? "", Cells.text(row, "type")]
+      const sql = ours.get(name) ?? Cells.text(row, "sql")
       if (sql === undefined || type === "table") continue
       const done = yield* unlessDamaged(into(run(statement(sql)())))
-      if (typeof done === "string") tell(copying, Cells.text(row, "name") ?? "", `it could not be made: ${done}`)
+      if (typeof done === "string") tell(copying, name, `it could not be made: ${done}`)
     }
     yield* into(foreignKeysOn())
     return { tables: made.length, rows: copying.rows, lost }
@@ -85,6 +90,17 @@ interface Table {
   readonly sql: string
 }
 
+/** Our own tables, indexes and triggers as they are made, since what the file says of them may be damaged. */
+const ours: ReadonlyMap<string, string> = new Map(
+  [Tables.migrations, CausalGraph.migrations, Tombstones.migrations, Rates.migrations]
+    .flat()
+    .flatMap(({ up }) => up)
+    .flatMap((sql) => {
+      const name = /^\s*CREATE\s+(?:UNIQUE\s+)?(?:TABLE|INDEX|TRIGGER)\s+(\w+)/i.exec(sql)?.[1]
+      return name === undefined ? [] : [[name, sql] as const]
+    })
+)
+
 const selectSchema = query(`SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'`)
 const foreignKeysOff = query("PRAGMA foreign_keys = OFF")
 const foreignKeysOn = query("PRAGMA foreign_keys = ON")
@@ -96,7 +112,9 @@ const tell = ({ lost }: Copying, table: string, detail: string, range?: { from: 
 
 const tableOf = (row: Row): ReadonlyArray<Table> => {
   const [name, sql] = [Cells.text(row, "name"), Cells.text(row, "sql")]
-  return row["type"] === "table" && name !== undefined && sql !== undefined ? [{ name, sql }] : []
+  return row["type"] === "table" && name !== undefined && sql !== undefined
+    ? [{ name, sql: ours.get(name) ?? sql }]
+    : []
 }
 
 /** Virtual tables keep their rows in others, which only they can write. */
@@ -122,15 +140,20 @@ const copyRows = (copying: Copying, { name, sql }: Table): Effect.Effect<void, S
     const insert = statement(
       `INSERT INTO ${quoted(name)} (${written.map(quoted).join(", ")}) VALUES (${written.map(() => "?").join(", ")})`
     )
+    // By their order: where the definition is damaged the names may be others.
+    const values = (row: Row) => {
+      const { rowid, ...cells } = row
+      const all = hasRowid ? Object.values(cells) : Object.values(row)
+      return hasRowid && !isAlias ? [rowid, ...all] : all
+    }
     const put = (rows: ReadonlyArray<Row>) =>
       Effect.provideService(
-        run(Effect.forEach(rows, (row) => putRow(copying, name, insert, row, written), { discard: true })),
+        run(Effect.forEach(rows, (row) => putRow(copying, name, insert, row, values(row)), { discard: true })),
         SqlClient,
         copying.target
       )
-    const all = columns.map((column) => `x.${quoted(column)}`).join(", ")
-    if (!hasRowid) return yield* copyByOffset(copying, name, all, put)
-    const table = { name: quoted(name), key: "rowid", select: `x.rowid AS rowid, ${all}` }
+    if (!hasRowid) return yield* copyByOffset(copying, name, put)
+    const table = { name: quoted(name), key: "rowid", select: `x.rowid AS rowid, x.*` }
     yield* scan(table, yield* largest(name), put, ({ from, to, why }) =>
       Effect.sync(() => tell(copying, name, `SQLite cannot read it: ${why}`, { from, to }))
     )
@@ -141,10 +164,10 @@ const putRow = (
   name: string,
   insert: ReturnType<typeof statement>,
   row: Row,
-  columns: ReadonlyArray<string>
+  values: ReadonlyArray<unknown>
 ) =>
   Effect.gen(function* () {
-    const done = yield* unlessDamaged(insert(...columns.map((column) => row[column])))
+    const done = yield* unlessDamaged(insert(...values))
     if (typeof done !== "string") copying.rows += 1
     else if (name !== "applecart_operations") {
       const key = Cells.integer(row, "rowid")
@@ -168,11 +191,10 @@ const largest = (name: string): Effect.Effect<number, SqlError, SqlClient> =>
 const copyByOffset = <R>(
   copying: Copying,
   name: string,
-  columns: string,
   put: (rows: ReadonlyArray<Row>) => Effect.Effect<void, SqlError, R>
 ) =>
   Effect.gen(function* () {
-    const page = query(`SELECT ${columns} FROM ${quoted(name)} AS x LIMIT ? OFFSET ?`)
+    const page = query(`SELECT * FROM ${quoted(name)} AS x LIMIT ? OFFSET ?`)
     let size = pageSize
     for (let offset = 0; ; ) {
       const rows = yield* unlessDamaged(page(size, offset))

@@ -140,7 +140,8 @@ const selectById = query(
   `SELECT id, position FROM ${table} INDEXED BY sqlite_autoindex_applecart_operations_1
    WHERE id > ? ORDER BY id LIMIT ${pageSize}`
 )
-const selectPresent = query(`SELECT position FROM ${table} WHERE position IN (SELECT value FROM json_each(?))`)
+// In the order of the list: one behind the other they would be found by another way than one by itself.
+const selectPresent = query(`SELECT o.position FROM json_each(?) AS k CROSS JOIN ${table} AS o ON o.position = k.value`)
 
 /** Names the operations that an index knows and that are not where it says, or cannot be read there. */
 const indexed = <E, R>(verifying: Verifying<E, R>) =>

@@ -27,7 +27,7 @@ export const row: Row = {
     (dir) => (unit) =>
       Effect.gen(function* () {
         const crypto = yield* Crypto.Crypto
-        const raws = World.history(crypto, unit, 16)
+        const raws = World.history(crypto, unit, 16, false)
         const file = path.join(dir, `${unit.nth}.db`)
         yield* Effect.orDie(World.withFile(file, World.takeIn(raws, 4)))
         const lasting = Look.lasting(file)
