@@ -972,6 +972,43 @@ describe("afterCommit", () => {
     )
   )
 
+  it.live("comes behind what runs at the commit itself, before anybody else gets the connection", () =>
+    withDatabase((sql, filename) =>
+      Effect.gen(function* () {
+        const seen: Array<string> = []
+        const read = Effect.map(sql`SELECT * FROM t`, (rows) => void seen.push(`somebody else sees ${rows.length}`))
+        // Another connection sees that it was committed; this one is not free yet, and who waits for it goes on waiting.
+        const at = Effect.gen(function* () {
+          seen.push(`committed ${yield* Effect.orDie(committed(filename))}`)
+          yield* Effect.sleep("20 millis")
+          seen.push("noted")
+        })
+        const reader = yield* Effect.fork(Effect.delay(read, "5 millis"))
+        const slow = Effect.zipRight(Effect.sleep("20 millis"), insert("a"))
+        const after = Transaction.afterCommit(Effect.sync(() => seen.push("after")))
+        yield* Transaction.run(Effect.zipRight(slow, after), { committed: at })
+        yield* Fiber.join(reader)
+        assert.deepStrictEqual(seen.slice(0, 2), ["committed a", "noted"])
+        assert.sameMembers(seen.slice(2), ["after", "somebody else sees 1"])
+        seen.length = 0
+        const note = Effect.sync(() => void seen.push("noted"))
+        yield* Effect.exit(Transaction.run(Effect.zipRight(insert("b"), Effect.fail("no")), { committed: note }))
+        assert.deepStrictEqual(seen, [])
+        // Inside another one it is that one's commit which counts; a defect does not undo it.
+        yield* Transaction.run(
+          Effect.zipRight(
+            Transaction.run(insert("c"), { committed: note }),
+            Effect.sync(() => assert.deepStrictEqual(seen, []))
+          ),
+          { committed: Effect.die("bug") }
+        )
+        assert.deepStrictEqual(seen, ["noted"])
+        assert.deepStrictEqual(yield* committed(filename), ["a", "c"])
+        yield* works(sql, filename)
+      })
+    )
+  )
+
   it.live("can use the database and begin anew; finds its services; a defect in it disturbs nobody", () =>
     withDatabase((sql, filename) =>
       Effect.gen(function* () {
