@@ -1,8 +1,8 @@
 /**
  * `npm run trust`: breaks everything that can be broken, many times, and checks the promises after each.
  *
- * - nothing: every row, thoroughly; writes the table of `docs/reliability.md`
- * - `--quick`: every row and every mutant, a few minutes; what CI runs. Writes nothing
+ * - nothing: every row, thoroughly, and every planted bug; writes the tables of `docs/reliability.md`
+ * - `--quick`: every row with fewer units; what CI runs. Writes nothing
  * - `NAME ...`: only these rows; `mutants` stands for the planted bugs
  * - `--seed N`: other trials. Default: 1, so that a change is to blame for what turns red
  * - `--only N`: one unit of one row, as a failure asks for
@@ -34,12 +34,9 @@ for (const row of chosen) {
   ran.push(one)
 }
 build.remove()
+const wantsMutants = options.names.length === 0 ? options.tier === "full" : options.names.includes("mutants")
 const planted =
-  options.only === undefined &&
-  options.mutant === undefined &&
-  (options.names.length === 0 || options.names.includes("mutants"))
-    ? await Mutants.all(rows, options)
-    : []
+  wantsMutants && options.only === undefined && options.mutant === undefined ? await Mutants.all(rows, options) : []
 for (const one of planted) Report.printMutant(one)
 const isWhole = options.names.length === 0 && options.only === undefined && options.mutant === undefined
 if (isWhole) console.log(`\n${Report.table(ran, planted)}`)
