@@ -56,56 +56,85 @@ const late =
 
 const turn = Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void)))
 
-const unit = (crypto: Crypto.Service, unit: Unit): Effect.Effect<Result> => {
-  const { clock, leap } = Leap.make()
+/** Who is asked, and mistreats the event that it is told to. */
+interface Mischief {
+  readonly more: Layers.More
+  /** Lets one event be mistreated while a call is made, if a kind is given: the `at`-th that its code is asked about. */
+  readonly during: <A>(kind: Kind | undefined, at: number, call: Effect.Effect<A>) => Effect.Effect<A>
+  /** How often each was asked during the last call, and how often it has struck. */
+  readonly asked: Readonly<Record<keyof Layers.More, number>>
+  readonly struck: () => number
+}
+
+const mischief = (): Mischief => {
   let current: Kind | undefined
-  let left = 0
-  let struck = 0
+  let isDuring = false
+  let [left, struck] = [0, 0]
   const asked = { handler: 0, consumer: 0, processor: 0 }
   const choose =
     <E>(who: keyof Layers.More, how: (kind: Kind) => Misbehaviour.Misbehaviour<E, SqlClient>) =>
     (): Misbehaviour.Misbehaviour<E, SqlClient> | undefined => {
-      asked[who] += 1
+      if (isDuring) asked[who] += 1
       if (current?.who !== who || --left !== 0) return undefined
       struck += 1
       return how(current)
     }
-  const more: Layers.More = {
-    handler: choose("handler", ({ how }) => how),
-    consumer: choose("consumer", ({ how }) => how),
-    // Only what fails with nothing typed is among the processors' kinds.
-    processor: choose("processor", ({ how }) => how as Misbehaviour.Misbehaviour<never, SqlClient>)
+  return {
+    more: {
+      handler: choose("handler", ({ how }) => how),
+      consumer: choose("consumer", ({ how }) => how),
+      // Only what fails with nothing typed is among the processors' kinds.
+      processor: choose("processor", ({ how }) => how as Misbehaviour.Misbehaviour<never, SqlClient>)
+    },
+    during: (kind, at, call) =>
+      Effect.suspend(() => {
+        current = kind
+        left = at
+        struck = 0
+        isDuring = true
+        Object.assign(asked, { handler: 0, consumer: 0, processor: 0 })
+        return Effect.ensuring(
+          call,
+          Effect.sync(() => {
+            current = undefined
+            isDuring = false
+          })
+        )
+      }),
+    asked,
+    struck: () => struck
   }
-  return Effect.scoped(
+}
+
+const unit = (crypto: Crypto.Service, unit: Unit): Effect.Effect<Result> =>
+  Effect.scoped(
     Effect.gen(function* () {
+      const { clock, leap } = Leap.make()
+      const { asked, during, more, struck } = mischief()
       const scenario = Calls.scenario(crypto, unit, Layers.welcomed(crypto, 6 + unit.below(4)))
-      const play = yield* Play.make(crypto, scenario, more)
+      const play = yield* Effect.withClock(Play.make(crypto, scenario, more), clock)
+      /** A call, and a drain that hands the consumers what it left; what was detached in it writes before it is looked at. */
+      const run = (nth: number, kind: Kind | undefined, at: number) =>
+        play
+          .trial(
+            nth,
+            (made) =>
+              during(
+                kind,
+                at,
+                Effect.flatMap(made, (exit) =>
+                  Exit.isFailure(exit)
+                    ? Effect.succeed(exit)
+                    : Effect.map(play.stage.call(Calls.drain), (drained) => Exit.zipLeft(exit, drained))
+                )
+              ).pipe(Effect.zipLeft(turn), Effect.zipLeft(turn)),
+            errors
+          )
+          .pipe(Effect.withClock(clock))
       const broken = [...play.broken]
       const facts: Record<string, number> = {}
       let trials = 0
-      /** A call, and a drain that hands the consumers what it left, with one event mistreated; gives what is broken. */
-      const run = (nth: number, kind: Kind | undefined, at: number) =>
-        play.trial(
-          nth,
-          (made) =>
-            Effect.suspend(() => {
-              current = kind
-              left = at
-              struck = 0
-              return Effect.flatMap(made, (exit) =>
-                Exit.isFailure(exit)
-                  ? Effect.succeed(exit)
-                  : Effect.map(play.stage.call(Calls.drain), (drained) => Exit.zipLeft(exit, drained))
-              )
-            }).pipe(
-              Effect.tap(Effect.sync(() => (current = undefined))),
-              // What was detached writes now.
-              Effect.zipLeft(Effect.zipRight(turn, turn))
-            ),
-          errors
-        )
       for (const [nth, call] of scenario.calls.entries()) {
-        Object.assign(asked, { handler: 0, consumer: 0, processor: 0 })
         broken.push(...(yield* run(nth, undefined, 0)))
         const often = { ...asked }
         for (const kind of kinds(leap(11_000))) {
@@ -113,15 +142,13 @@ const unit = (crypto: Crypto.Service, unit: Unit): Effect.Effect<Result> => {
           const at = 1 + unit.below(Math.min(3, often[kind.who]))
           const found = yield* run(nth, kind, at)
           broken.push(...found.map((what) => `${what}: ${kind.name} at event ${at} of "${call.name}"`))
-          trials += struck
-          facts[kind.name] = (facts[kind.name] ?? 0) + struck
+          trials += struck()
+          facts[kind.name] = (facts[kind.name] ?? 0) + struck()
         }
       }
-      facts["ends"] = play.finished()
       return { trials, broken, facts }
     })
-  ).pipe(Effect.withClock(clock))
-}
+  )
 
 export const row: Row = {
   name: "handlers",

@@ -119,6 +119,10 @@ const application = Misbehaviour.when(
   (event): Wrong | undefined => wrong.get(first(event) ?? 0)
 )
 
+/** What a consumer parks it is not told of either: what goes by a tombstone would stay in its table until that is handled. */
+const takesAway = ({ extensions }: Event): boolean =>
+  extensions.prune || (extensions.deletes !== undefined && extensions.deletes.length > 0)
+
 const seen = (sql: SqlClient.SqlClient) =>
   Consumer.bytes({
     name: "seen",
@@ -128,7 +132,7 @@ const seen = (sql: SqlClient.SqlClient) =>
     handle: ({ event, message }) =>
       Effect.zipRight(
         sql`INSERT INTO seen VALUES (${event.id}) ON CONFLICT DO NOTHING`,
-        message?.[0] === unread ? new Unwelcome() : Effect.void
+        message?.[0] === unread && !takesAway(event) ? new Unwelcome() : Effect.void
       ),
     forget: ({ operations }) =>
       sql`DELETE FROM seen WHERE ${sql.in(

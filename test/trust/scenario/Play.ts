@@ -3,7 +3,6 @@
  * with something done to it, and what is left of that be looked at, and be finished.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
-import type { Connection } from "@effect/sql/SqlConnection"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -13,14 +12,15 @@ import type * as Crypto from "../../../src/core/Crypto.ts"
 import * as Promises from "../../../src/testing/Promises.ts"
 import * as Snapshot from "../../../src/testing/Snapshot.ts"
 import { toTheEnd, type Answer, type Call, type Scenario } from "./Calls.ts"
+import * as Connection from "./Connection.ts"
 import * as Kept from "./Kept.ts"
 import type * as Layers from "./Layers.ts"
 import * as Stage from "./Stage.ts"
 
-/** What is done to a call; gives its exit. */
-export type Harm = (
-  call: Effect.Effect<Exit.Exit<ReadonlyArray<Answer>, unknown>>
-) => Effect.Effect<Exit.Exit<ReadonlyArray<Answer>, unknown>>
+type Made = Effect.Effect<Exit.Exit<ReadonlyArray<Answer>, unknown>>
+
+/** What is done to a call. */
+export type Harm = (call: Made) => Made
 
 /** A scenario that was played. */
 export interface Play {
@@ -36,8 +36,6 @@ export interface Play {
    * the tags of those that it may fail with besides.
    */
   readonly trial: (nth: number, harm: Harm, errors?: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<string>>
-  /** Gives the connection the settings of a new one. */
-  readonly renew: Effect.Effect<unknown, SqlError>
   /** How many states were finished; the others were equal to one of them. */
   readonly finished: () => number
 }
@@ -50,112 +48,149 @@ export const make = (
   Effect.orDie(
     Effect.gen(function* () {
       const stage = yield* Stage.make(crypto, scenario, more)
-      const { base, faults } = stage
-      const { calls, history } = scenario
-      const names = new Map(history.names)
-      const on = <A>(self: Effect.Effect<A, SqlError, SqlClient.SqlClient>) =>
-        Effect.orDie(Effect.provideService(self, SqlClient.SqlClient, base))
-      const look = (told: Iterable<Promises.Told>) =>
-        on(Promises.broken({ history: { ...history, names }, told, causal: true }))
       yield* stage.controller
-      const kept = yield* Kept.make(base)
-      const words = new Map<string, number>()
-      const note = (ended: Stage.Ended): ReadonlyArray<Promises.Told> =>
-        ended._tag === "Answered" ? ended.answers.flatMap(({ told }) => told) : []
-
-      /** Calls from the n-th on, and then all of them again. */
-      const rest = (from: number, each: (call: Call, ended: Stage.Ended) => void) =>
-        Effect.gen(function* () {
-          for (const call of [...calls.slice(from), ...calls]) each(call, Stage.ended(call, yield* stage.call(call)))
-          const end: Call = { name: "to the end", run: (c) => Effect.as(toTheEnd(c), []) }
-          each(end, Stage.ended(end, yield* stage.call(end)))
-        })
-
-      const before: Array<string> = []
-      const statements: Array<ReadonlyArray<string>> = []
-      const told: Array<Promises.Told> = []
-      const broken: Array<string> = []
-      const reference = (call: Call, ended: Stage.Ended) => {
-        if (ended._tag === "Broken") broken.push(`${ended.why} (without a fault)`)
-        for (const one of ended._tag === "Answered" ? ended.answers : []) {
-          words.set(one.word, (words.get(one.word) ?? 0) + 1)
-          if (one.word === "published") for (const { id } of one.told) names.set(id, `me${names.size}`)
-        }
-        if (ended._tag === "Failed" && ended.infrastructure) broken.push(`typed: "${call.name}" failed without a fault`)
-        told.push(...note(ended))
-      }
-      for (const [nth, call] of calls.entries()) {
-        yield* kept.keep(nth)
-        before.push(yield* kept.rows)
-        yield* faults.reset
-        reference(call, Stage.ended(call, yield* stage.call(call)))
-        statements.push(yield* faults.statements)
-        broken.push(...(yield* look(told)).map((what) => `${what} (without a fault, after "${call.name}")`))
-      }
-      yield* rest(calls.length, reference)
-      broken.push(...(yield* look(told)).map((what) => `${what} (without a fault, in the end)`))
-      const expected = yield* on(Snapshot.lasting())
-
-      const ends = new Map<string, ReadonlyArray<string>>()
-      /** From equal rows the same calls come to equal ends, so each is finished once. */
-      const finish = (nth: number, rows: string) =>
-        Effect.gen(function* () {
-          const begin = `${nth} ${rows}`
-          const known = ends.get(begin)
-          if (known !== undefined) return known
-          const found: Array<string> = []
-          const confirmed = yield* on(facts)
-          yield* rest(nth, (call, ended) => {
-            if (ended._tag === "Broken") found.push(ended.why)
-            if (ended._tag === "Failed" && ended.infrastructure) found.push(`typed: afterwards "${call.name}" failed`)
-            confirmed.push(...note(ended))
-          })
-          found.push(...(yield* look(confirmed)))
-          for (const { extra, missing, table } of Snapshot.different(expected, yield* on(Snapshot.lasting())))
-            found.push(`P6: ${table} ends without ${JSON.stringify(missing)} and with ${JSON.stringify(extra)}`)
-          const after = found.map((what) => `${what} (finished from "${calls[nth]?.name ?? "the end"}")`)
-          ends.set(begin, after)
-          return after
-        })
-
-      /** Of equal rows the same is said, so each state is looked at once, and once more for each thing that was told of it. */
-      const looks = new Map<string, ReadonlyArray<string>>()
-      const lookOnce = (rows: string, told: ReadonlyArray<Promises.Told>) => {
-        const key = `${rows} ${JSON.stringify(told)}`
-        const known = looks.get(key)
-        return known !== undefined
-          ? Effect.succeed(known)
-          : Effect.tap(look(told), (found) => Effect.sync(() => looks.set(key, found)))
-      }
-
-      let now: string | undefined
-      const trial = (nth: number, harm: Harm, errors: ReadonlyArray<string> = []) =>
-        Effect.gen(function* () {
-          const call = calls[nth]
-          if (call === undefined) return []
-          // Most faults leave everything as it was.
-          if (now === undefined || now !== before[nth]) yield* kept.restore(nth)
-          yield* faults.reset
-          const exit = yield* harm(stage.call(call))
-          yield* faults.disarm
-          const ended = Stage.ended({ ...call, errors: [...(call.errors ?? []), ...errors] }, exit)
-          const open = yield* leftOpen(base)
-          const rows = yield* kept.rows
-          const found = [
-            ...(ended._tag === "Broken" ? [ended.why] : []),
-            ...open,
-            ...(yield* lookOnce(rows, note(ended)))
-          ]
-          now = ends.has(`${nth} ${rows}`) ? rows : undefined
-          return [...found, ...(yield* finish(nth, rows))]
-        }).pipe(inTime(calls[nth]?.name ?? ""), Effect.orDie)
-
-      const renew = Effect.scoped(Effect.flatMap(base.reserve, renewed))
-      return { stage, statements, words, broken, trial, renew, finished: () => ends.size }
+      const names = new Map(scenario.history.names)
+      const set: Set = { scenario, stage, names, kept: yield* Kept.make(stage.base) }
+      const first = yield* reference(set)
+      const finishing = makeFinishing(set, first)
+      return { ...first, stage, finished: finishing.finished, trial: trials(set, first, finishing) }
     })
   )
 
 // internal
+
+/** What a play is made of. */
+interface Set {
+  readonly scenario: Scenario
+  readonly stage: Stage.Stage
+  readonly kept: Kept.Kept
+  /** The short names, those of what is published among them. */
+  readonly names: Map<string, string>
+}
+
+/** What a run without faults showed. */
+interface Reference extends Pick<Play, "statements" | "words" | "broken"> {
+  /** The rows before each call. */
+  readonly before: ReadonlyArray<string>
+  /** What lasts of it. */
+  readonly lasting: Snapshot.Snapshot
+}
+
+type Look = (told: Iterable<Promises.Told>) => Effect.Effect<ReadonlyArray<string>, SqlError>
+
+const on = <A>({ stage }: Set, self: Effect.Effect<A, SqlError, SqlClient.SqlClient>): Effect.Effect<A, SqlError> =>
+  Effect.provideService(self, SqlClient.SqlClient, stage.base)
+
+const looking =
+  (set: Set): Look =>
+  (told) =>
+    on(set, Promises.broken({ history: { ...set.scenario.history, names: set.names }, told, causal: true }))
+
+/** What a call confirmed. */
+const confirmed = (ended: Stage.Ended): ReadonlyArray<Promises.Told> =>
+  ended._tag === "Answered" ? ended.answers.flatMap(({ told }) => told) : []
+
+const play = ({ stage }: Set, call: Call): Effect.Effect<Stage.Ended> =>
+  Effect.map(stage.call(call), (exit) => Stage.ended(call, exit))
+
+const end: Call = { name: "to the end", run: (controller) => Effect.as(toTheEnd(controller), []) }
+
+const reference = (set: Set): Effect.Effect<Reference, SqlError> =>
+  Effect.gen(function* () {
+    const { kept, names, scenario, stage } = set
+    const words = new Map<string, number>()
+    const [statements, before, broken]: [Array<ReadonlyArray<string>>, Array<string>, Array<string>] = [[], [], []]
+    const told: Array<Promises.Told> = []
+    const once = (call: Call) =>
+      Effect.map(play(set, call), (ended) => {
+        if (ended._tag === "Broken") broken.push(`${ended.why} (without a fault)`)
+        if (ended._tag === "Failed" && ended.infrastructure) broken.push(`typed: "${call.name}" failed without a fault`)
+        for (const { told, word } of ended._tag === "Answered" ? ended.answers : []) {
+          words.set(word, (words.get(word) ?? 0) + 1)
+          if (word === "published") for (const { id } of told) names.set(id, `me${names.size}`)
+        }
+        told.push(...confirmed(ended))
+      })
+    const look = looking(set)
+    for (const [nth, call] of scenario.calls.entries()) {
+      yield* kept.keep(nth)
+      before.push(yield* kept.rows)
+      yield* stage.faults.reset
+      yield* once(call)
+      statements.push(yield* stage.faults.statements)
+      broken.push(...(yield* look(told)).map((what) => `${what} (without a fault, after "${call.name}")`))
+    }
+    for (const call of [...scenario.calls, end]) yield* once(call)
+    broken.push(...(yield* look(told)).map((what) => `${what} (without a fault, in the end)`))
+    return { statements, words, broken, before, lasting: yield* on(set, Snapshot.lasting()) }
+  })
+
+interface Finishing extends Pick<Play, "finished"> {
+  /** Finishes what a trial of the n-th call left, which has these rows; gives what is broken then. */
+  readonly finish: (nth: number, rows: string) => Effect.Effect<ReadonlyArray<string>, SqlError>
+}
+
+/** From equal rows the same calls come to equal ends, so each is finished once. */
+const makeFinishing = (set: Set, { lasting }: Reference): Finishing => {
+  const { calls } = set.scenario
+  const ends = new Map<string, ReadonlyArray<string>>()
+  const finish: Finishing["finish"] = (nth, rows) =>
+    Effect.gen(function* () {
+      const known = ends.get(`${nth} ${rows}`)
+      if (known !== undefined) return known
+      const found: Array<string> = []
+      const told = yield* on(set, facts)
+      for (const call of [...calls.slice(nth), ...calls, end]) {
+        const ended = yield* play(set, call)
+        if (ended._tag === "Broken") found.push(ended.why)
+        if (ended._tag === "Failed" && ended.infrastructure) found.push(`typed: afterwards "${call.name}" failed`)
+        told.push(...confirmed(ended))
+      }
+      found.push(...(yield* looking(set)(told)))
+      for (const { extra, missing, table } of Snapshot.different(lasting, yield* on(set, Snapshot.lasting())))
+        found.push(`P6: ${table} ends without ${JSON.stringify(missing)} and with ${JSON.stringify(extra)}`)
+      const after = found.map((what) => `${what} (finished from "${calls[nth]?.name ?? "the end"}")`)
+      ends.set(`${nth} ${rows}`, after)
+      return after
+    })
+  return { finish, finished: () => ends.size }
+}
+
+const trials = (set: Set, { before }: Reference, { finish, finished }: Finishing): Play["trial"] => {
+  const { kept, scenario, stage } = set
+  const look = lookingOnce(looking(set))
+  let now: string | undefined
+  return (nth, harm, errors = []) =>
+    Effect.gen(function* () {
+      const call = scenario.calls[nth]
+      if (call === undefined) return []
+      // Most harm leaves everything as it was.
+      if (now === undefined || now !== before[nth]) yield* kept.restore(nth)
+      yield* stage.faults.reset
+      const exit = yield* harm(stage.call(call))
+      yield* stage.faults.disarm
+      const ended = Stage.ended({ ...call, errors: [...(call.errors ?? []), ...errors] }, exit)
+      const left = yield* Connection.wrong(stage.base)
+      const rows = yield* kept.rows
+      const found = yield* look(rows, confirmed(ended))
+      const many = finished()
+      const after = yield* finish(nth, rows)
+      now = finished() === many ? rows : undefined
+      return [...(ended._tag === "Broken" ? [ended.why] : []), ...left, ...found, ...after]
+    }).pipe(inTime(scenario.calls[nth]?.name ?? ""), Effect.orDie)
+}
+
+/** Of equal rows the same is said, so each state is looked at once, and once more for each thing that was told of it. */
+const lookingOnce = (look: Look) => {
+  const looks = new Map<string, ReadonlyArray<string>>()
+  return (rows: string, told: ReadonlyArray<Promises.Told>): Effect.Effect<ReadonlyArray<string>, SqlError> => {
+    const key = `${rows} ${JSON.stringify(told)}`
+    const known = looks.get(key)
+    return known !== undefined
+      ? Effect.succeed(known)
+      : Effect.tap(look(told), (found) => Effect.sync(() => looks.set(key, found)))
+  }
+}
 
 /** Where everything is, as if it had been told. */
 const facts: Effect.Effect<Array<Promises.Told>, SqlError, SqlClient.SqlClient> = Effect.flatMap(
@@ -170,26 +205,6 @@ const facts: Effect.Effect<Array<Promises.Told>, SqlError, SqlClient.SqlClient> 
     )
 )
 
-/** The connection is as it was: no transaction is open, and what was set for one is set back. */
-const leftOpen = (sql: SqlClient.SqlClient): Effect.Effect<ReadonlyArray<string>, SqlError> =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      const on = yield* sql.reserve
-      const begun = yield* Effect.either(on.execute("BEGIN", [], undefined))
-      yield* on.execute("ROLLBACK", [], undefined)
-      const settings = [
-        ...(yield* on.executeValues("PRAGMA busy_timeout", [])),
-        ...(yield* on.executeValues("PRAGMA synchronous", []))
-      ].flat()
-      // Whatever it was left with, the next trial is not to suffer for it.
-      yield* renewed(on)
-      return [
-        ...(begun._tag === "Right" ? [] : ["P1: a transaction was left open"]),
-        ...(settings.join() === "5000,2" ? [] : [`P1: the connection was left with other settings: ${settings.join()}`])
-      ]
-    })
-  )
-
 /** Nothing that is done to a call makes anybody wait for ever; the limit is far off, and on the world's clock. */
 const inTime =
   (name: string) =>
@@ -203,9 +218,3 @@ const inTime =
         Clock.make()
       )
     )
-
-const renewed = (on: Connection) =>
-  Effect.zipRight(
-    on.execute("PRAGMA busy_timeout = 5000", [], undefined),
-    on.execute("PRAGMA synchronous = FULL", [], undefined)
-  )
