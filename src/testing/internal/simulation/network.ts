@@ -1,12 +1,16 @@
 /** The network between the peers: what is sent is lost, delayed, doubled and damaged, as far as that is switched on. */
 import type { Message, Sent } from "../../Simulation.ts"
-import { count, flipped, say, type Life, type Member, type World } from "./world.ts"
+import { broke, count, flipped, say, type Life, type Member, type World } from "./world.ts"
 
 /** Sends something from a program to whoever is at the other end when it arrives. */
 export const send = <M, E>(world: World<M, E>, from: Member<M, E>, to: string, message: Message): void => {
   const target = world.members.find(({ name }) => name === to)
   if (target === undefined) return
   const { faults, random } = world
+  for (const one of message.operations) {
+    const twice = world.names.handedOut(from.author, one)
+    if (twice !== undefined) broke(world, twice)
+  }
   const what = `${from.name}→${to} ${contents(world, message)}`
   if (world.apart.has(from.name) !== world.apart.has(to)) {
     count(world, "cut off")

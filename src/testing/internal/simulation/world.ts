@@ -5,6 +5,7 @@ import type * as Fiber from "effect/Fiber"
 import type * as Crypto from "../../../core/Crypto.ts"
 import * as Bytes from "../../../core/Bytes.ts"
 import * as Either from "effect/Either"
+import * as Extensions from "../../../core/Extensions.ts"
 import * as Header from "../../../core/Header.ts"
 import type { SigningKey } from "../../../core/SigningKey.ts"
 import type { Topic } from "../../../core/Topic.ts"
@@ -104,6 +105,15 @@ export class Names {
   /** Everything that peers have published. */
   get published(): Iterable<string> {
     return this.places.values()
+  }
+
+  /** Remembers what its author hands out: whether it was told that it is published or not, it exists from now on. */
+  handedOut(author: string, raw: { readonly header: Uint8Array }): string | undefined {
+    const id = this.crypto.hash(raw.header)
+    const header = this.byId.has(id) ? undefined : Either.getOrUndefined(Header.parse(raw.header))
+    if (header === undefined || header.verifyingKey !== author) return undefined
+    const extensions = Either.getOrUndefined(Extensions.any.decode(header.extensions))
+    return extensions === undefined ? undefined : this.place(id, author, extensions.logId, header.seqNum)
   }
 
   /** The name of an operation that was sent. */
