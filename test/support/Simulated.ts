@@ -31,11 +31,14 @@ class Unwanted extends Schema.TaggedError<Unwanted>()("Unwanted", {}) {}
 /** Bodies that begin so are rejected. */
 export const unwanted = 0xff
 
-/** The journal, with a veto. */
+/** The journal, with a veto that comes when it has written. */
 const application = {
   ...Journal.application,
   handle: (event: StreamController.Placed, position: number) =>
-    event.payload?.[0] === unwanted ? new Unwanted() : Journal.application.handle(event, position)
+    Effect.tap(
+      Journal.application.handle(event, position),
+      (): Effect.Effect<void, Unwanted> => (event.payload?.[0] === unwanted ? new Unwanted() : Effect.void)
+    )
 }
 
 /** Keeps a row for everything whose body is there. */
