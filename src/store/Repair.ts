@@ -70,17 +70,17 @@ export const repair = <X extends Extensions.Fields = Extensions.Any, E = never, 
     let { findings, report } = first
     let restored = 0
     let derived = 0
-    let last = false
+    let last: boolean = false
     for (let round = 0; round < rounds && findings.length > 0; round++) {
       const broken = findings.find(({ kind, mend }) => mend === "copy" && (kind === "File" || kind === "Unreadable"))
       if (broken !== undefined) return yield* new NeedsCopy({ detail: broken.detail })
       const made = yield* Mend.derived(needs, findings)
-      const put = yield* restore(needs, Mend.wanted(findings), source, last)
+      const put: number = yield* restore(needs, Mend.wanted(findings), source, last)
       derived += made
       restored += put
       const before = fingerprint(findings)
       if (made + put > 0) ({ findings, report } = yield* look(options))
-      const isStuck = put === 0 && fingerprint(findings) === before
+      const isStuck: boolean = put === 0 && fingerprint(findings) === before
       if (isStuck && last) break
       last = isStuck
     }
