@@ -70,17 +70,19 @@ export const repair = <X extends Extensions.Fields = Extensions.Any, E = never, 
     let { findings, report } = first
     let restored = 0
     let derived = 0
+    let last: boolean = false
     for (let round = 0; round < rounds && findings.length > 0; round++) {
       const broken = findings.find(({ kind, mend }) => mend === "copy" && (kind === "File" || kind === "Unreadable"))
       if (broken !== undefined) return yield* new NeedsCopy({ detail: broken.detail })
       const made = yield* Mend.derived(needs, findings)
-      const put = yield* restore(needs, Mend.wanted(findings), source)
+      const put: number = yield* restore(needs, Mend.wanted(findings), source, last)
       derived += made
       restored += put
-      if (made + put === 0) break
       const before = fingerprint(findings)
-      ;({ findings, report } = yield* look(options))
-      if (put === 0 && fingerprint(findings) === before) break
+      if (made + put > 0) ({ findings, report } = yield* look(options))
+      const isStuck: boolean = put === 0 && fingerprint(findings) === before
+      if (isStuck && last) break
+      last = isStuck
     }
     return { before: first.report, restored, derived, after: report }
   }).pipe(
@@ -117,7 +119,8 @@ const fingerprint = (findings: ReadonlyArray<Finding>): string => findings.map((
 const restore = <E, R>(
   needs: Mend.Needs,
   wanted: ReadonlyMap<Hash, ReadonlyArray<Mend.Want>>,
-  source: Stream.Stream<Operation.Raw, E, R>
+  source: Stream.Stream<Operation.Raw, E, R>,
+  last: boolean
 ) => {
   if (wanted.size === 0) return Effect.succeed(0)
   return source.pipe(
@@ -126,7 +129,7 @@ const restore = <E, R>(
     Stream.runFoldEffect(0, (sum, some) =>
       Effect.map(
         Transaction.run(
-          Effect.forEach(some, ({ operation, wants }) => Mend.restore(needs, operation, wants)),
+          Effect.forEach(some, ({ operation, wants }) => Mend.restore(needs, operation, wants, last)),
           { durable: true }
         ),
         (done) => sum + done.filter((one) => one).length

@@ -230,6 +230,36 @@ export const mutants: ReadonlyArray<Mutant> = [
     ]
   },
   {
+    name: "verify-bodies",
+    what: "verify does not look at bodies",
+    rows: ["file"],
+    changes: [
+      change(
+        "store/internal/verifying.ts",
+        "  if (whole) return undefined\n",
+        "  if (!whole || whole) return undefined\n"
+      )
+    ]
+  },
+  {
+    name: "verify-ids",
+    what: "verify does not compare ids with hashes",
+    rows: ["file"],
+    changes: [
+      change(
+        "store/internal/verifying.ts",
+        `if (Cells.hash(row, "id") !== id) {`,
+        `if (Cells.hash(row, "id") === undefined) {`
+      )
+    ]
+  },
+  {
+    name: "repair-body",
+    what: "a repair forgets to put the body back",
+    rows: ["file"],
+    changes: [change("store/internal/mendOperations.ts", "if (given !== undefined && isOwn(given)) return given", "")]
+  },
+  {
     name: "own-trusting",
     what: "what the witness knows is compared only where the log is not here at all",
     rows: ["own"],

@@ -59,18 +59,19 @@ export const isWanted = (
   return operation._tag === "Left" ? Option.none() : Option.some({ operation: operation.right, wants })
 }
 
-/** Puts an operation back where it is wanted; whether it was. */
+/** Puts an operation back where it is wanted; whether it was. `last`: nothing else can be any more. */
 export const restore = (
   needs: Needs,
   operation: Operation.Operation,
-  wants: ReadonlyArray<Want>
+  wants: ReadonlyArray<Want>,
+  last: boolean
 ): Effect.Effect<boolean, SqlError, SqlClient | Transaction.Transaction> =>
   Effect.gen(function* () {
     let done = false
     // With its position first, where anything says it.
     for (const { key, table } of [...wants].sort((a, b) => (a.key ?? Infinity) - (b.key ?? Infinity))) {
       if (done) break
-      done = yield* table === inbox ? retake(needs, operation, key) : putBack(needs, operation, key)
+      done = yield* table === inbox ? retake(needs, operation, key) : putBack(needs, operation, key, last)
     }
     return done
   })

@@ -69,7 +69,7 @@ export const mendColumns = (
 
 /** What a row says, unless its header is that of another operation. */
 const readOf = (needs: Needs, row: Row) =>
-  Effect.map(logsOf([row]), (logs) => examine(needs, row, logs.get(row["log"])).read)
+  Effect.map(logsOf([row]), (logs) => examine(needs, row, logs.get(row["log"]) ?? {}).read)
 
 /** Whether a place is free for an operation: rows that hold it without right step aside. */
 const clear = (needs: Needs, id: Hash.Hash, log: number, seqNum: number, position: number) =>
@@ -99,12 +99,14 @@ const bodyOf = (needs: Needs, read: Read, row: Row, given?: Uint8Array) =>
 
 /**
  * Puts an operation that is known to have stood at a position, or somewhere in its log, back into its place. Whether anything
- * came of it: its row may be whole, or its place not be known.
+ * came of it: its row may be whole, or its place not be known. `last`: nothing else can be put back any more, so that the only
+ * damaged row where it may have stood is taken for its own.
  */
 export const restore = (
   needs: Needs,
   operation: Operation.Operation,
-  at: number | undefined
+  at: number | undefined,
+  last = false
 ): Effect.Effect<boolean, SqlError, SqlClient | Transaction> =>
   Effect.gen(function* () {
     const raw = Operation.raw(operation)
@@ -117,9 +119,11 @@ export const restore = (
     const log = read === undefined ? undefined : yield* logOf(read)
     if (read === undefined || log === undefined) return false
     const { seqNum } = read.header
-    const position = at ?? (yield* hole(needs, read, log))
+    const isOthers = at !== undefined && (yield* isTaken(needs, at, log, seqNum))
+    const position = at === undefined || isOthers ? yield* hole(needs, read, log, last) : at
     if (position === undefined) return false
     const [row = {}] = yield* selectAt(position)
+    if ((yield* isUnsure(row)) && isSound(needs, row)) return false
     const body = yield* bodyOf(needs, read, row, raw.body)
     const isThere = isSound(needs, row) && Cells.hash(row, "id") === read.id
     if (isThere && (body === undefined) === (row["body"] === null)) return false
@@ -128,6 +132,24 @@ export const restore = (
     yield* write(position, Hash.toBytes(read.id), log, seqNum, raw.header, body ?? null, acceptedAt)
     return true
   })
+
+/** Whether a whole operation of another place stands there. */
+const isTaken = (needs: Needs, position: number, log: number, seqNum: number) =>
+  Effect.map(
+    selectAt(position),
+    ([row]) => row !== undefined && isSound(needs, row) && !(row["log"] === log && row["seq_num"] === seqNum)
+  )
+
+const selectOrphans = query(
+  `SELECT EXISTS (SELECT 1 FROM applecart_decisions AS d WHERE d.what NOT IN ('discarded', 'pruned')
+     AND NOT EXISTS (SELECT 1 FROM applecart_operations AS o WHERE o.id = d.id)) AS found`
+)
+
+/** Whether a body may be missing because of a decision that no longer says of which operation it was. Then it stays away. */
+const isUnsure = (row: Row) =>
+  row["body"] === null
+    ? Effect.map(selectOrphans(), ([found = {}]) => Cells.integer(found, "found") === 1)
+    : Effect.succeed(false)
 
 const move = statement(`UPDATE applecart_operations SET position = ? WHERE position = ?`)
 
@@ -138,7 +160,7 @@ export const moveBack = (needs: Needs, at: number): Effect.Effect<boolean, SqlEr
     const read = row === undefined ? undefined : yield* readOf(needs, row)
     const log = row === undefined ? undefined : Cells.integer(row, "log")
     if (read === undefined || log === undefined) return false
-    const position = yield* hole(needs, read, log)
+    const position = yield* hole(needs, read, log, false)
     if (position === undefined) return false
     yield* move(position, at)
     return true
@@ -179,8 +201,8 @@ const selectHole = query(
    LIMIT 1 OFFSET ?`
 )
 
-/** A position that was given and is not taken, behind all that it comes after and before what comes after it. */
-const hole = (needs: Needs, read: Read, log: number) =>
+/** A position that was given and is not taken (`last`: by anything that is whole), behind all that it comes after and before what comes after it. */
+const hole = (needs: Needs, read: Read, log: number, last: boolean) =>
   Effect.gen(function* () {
     const { seqNum } = read.header
     const previous = Rows.list(read.fields?.previous ?? [])
@@ -191,6 +213,16 @@ const hole = (needs: Needs, read: Read, log: number) =>
     // Those before it in its log that are missing as well have the first ones.
     const missing = Math.max(0, seqNum - (Cells.integer(bounds, "before") ?? -1) - 1)
     const between = read.fields?.prune === true || low === Cells.integer(near, "low") ? 0 : missing
-    const [row = {}] = yield* selectHole(low, high, between)
-    return Cells.integer(row, "hole")
+    const [row] = yield* selectHole(low, high, between)
+    if (row !== undefined || !last) return Cells.integer(row ?? {}, "hole")
+    const damaged: Array<number> = []
+    for (const one of yield* selectBetween(low, high)) {
+      const position = Cells.integer(one, "position")
+      if (position !== undefined && (yield* readOf(needs, one)) === undefined) damaged.push(position)
+    }
+    return damaged.length === 1 ? damaged[0] : undefined
   })
+
+const selectBetween = query(
+  `SELECT ${columns} FROM applecart_operations WHERE position > ? AND position < ? ORDER BY position LIMIT 1000`
+)

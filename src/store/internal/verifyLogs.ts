@@ -108,7 +108,7 @@ const step = <E, R>(
   { position, row, seqNum }: { seqNum: number; position: number; row: Row | undefined }
 ) =>
   Effect.gen(function* () {
-    const read = row === undefined ? undefined : examine(verifying, row, walk.kept).read
+    const read = row === undefined ? undefined : examine(verifying, row, walk.kept ?? {}).read
     const own = read !== undefined && read.header.seqNum === seqNum ? read : undefined
     const { before } = walk
     walk.operations += 1

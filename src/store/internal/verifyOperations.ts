@@ -99,7 +99,7 @@ export const logsOf = (rows: ReadonlyArray<Row>): Effect.Effect<ReadonlyMap<unkn
 const page = <E, R>(verifying: Verifying<E, R>, rows: ReadonlyArray<Row>) =>
   Effect.gen(function* () {
     const logs = yield* logsOf(rows)
-    const seen = rows.map((row) => ({ row, ...examine(verifying, row, logs.get(row["log"])) }))
+    const seen = rows.map((row) => ({ row, ...examine(verifying, row, logs.get(row["log"]) ?? {}) }))
     const ids = seen.flatMap(({ read }) => (read === undefined ? [] : [read.id]))
     const { decided, tombstones } = yield* reasons(verifying, ids)
     for (const { problems, read, row } of seen) {

@@ -90,7 +90,7 @@ export interface Problem {
 
 /**
  * Looks at the bytes of a stored operation, with the columns `id`, `seq_num`, `header` and `body`. `log`: the row of the log in
- * which it stands. Where neither its id nor its place fit the header, that is another operation's.
+ * which it stands, empty where that is not there; none for the inbox. Where neither its id nor its place fit the header, that is another operation's.
  */
 export const examine = (
   { crypto, format }: Pick<Verifying<never, never>, "format" | "crypto">,

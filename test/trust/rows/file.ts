@@ -157,8 +157,18 @@ const repaired = (world: Prepared.Prepared, file: string, broken: (text: string)
       if (isBack && found?.position !== one.position) tally.count("at another position")
       if (isBack) continue
       tally.count("not brought back")
-      if (!done.after.findings.some((finding) => names(finding, one))) {
+      const named = done.after.findings.filter((finding) => names(finding, one))
+      if (named.length === 0) {
         broken(`repair: ${one.id} at ${one.position} did not come back, and is not named: ${said(done.after)}`)
+      }
+      // It is known which one is missing, and the source has it.
+      if (named.some(({ id, kind, mend }) => mend === "source" && id === one.id && kind !== "BodyMissing")) {
+        broken(`repair: ${one.id} at ${one.position} did not come back from the source: ${said(done.after)}`)
+      }
+      // Only where it is not sure that there was a body none is put back.
+      const isUnsure = done.after.findings.some(({ table }) => table === "applecart_decisions")
+      if (one.body !== null && found?.body === null && !isUnsure) {
+        broken(`repair: the body of ${one.id} did not come back: ${said(done.after)}`)
       }
     }
   }).pipe(Effect.catchAllCause((cause) => Effect.sync(() => broken(`repair: ${Cause.pretty(cause).slice(0, 1500)}`))))
