@@ -216,7 +216,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   },
   {
     name: "position-later",
-    what: "a reader's position moves right behind the commit of what it wrote",
+    what: "a reader's position moves some milliseconds after the commit of what it wrote",
     rows: ["kills"],
     changes: [
       change(
@@ -224,7 +224,7 @@ export const mutants: ReadonlyArray<Mutant> = [
         "return [yield* taken.leave(refused)]",
         `const left = []
       const leave = Effect.orDie(Transaction.run(taken.leave(refused), { busyLimit }))
-      yield* Transaction.afterCommit(Effect.map(leave, (one) => void left.push(one)))
+      yield* Transaction.afterCommit(Effect.delay(Effect.map(leave, (one) => void left.push(one)), "10 millis"))
       return left`
       )
     ]
