@@ -149,11 +149,13 @@ const order = (found: Found): ReadonlyArray<string> => {
   return found.options.causal === true ? [...broken, ...causes(found)] : broken
 }
 
-/** P5: whoever names others comes after them. */
-const causes = ({ name, operations, options }: Found): ReadonlyArray<string> => {
+/** P5: whoever names others comes after them, unless somebody decided that only its header goes into the log. */
+const causes = (found: Found): ReadonlyArray<string> => {
+  const { name, operations, options } = found
   const positions = new Map(operations.map(({ id, position }) => [name(id), position]))
+  const skipped = decided(found, "skipped")
   return (options.history?.entries ?? []).flatMap((entry) => {
-    const own = positions.get(entry.name)
+    const own = skipped.has(entry.operation.id) ? undefined : positions.get(entry.name)
     return entry.after.flatMap((cause) =>
       own !== undefined && (positions.get(cause) ?? 0) > own ? [`P5: ${entry.name} was accepted before ${cause}`] : []
     )

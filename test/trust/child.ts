@@ -12,7 +12,24 @@ import { rows } from "./rows/index.ts"
 
 const [name, tier, seed, from, step, only] = process.argv.slice(2)
 
-const say = (line: unknown) => fs.writeSync(1, JSON.stringify(line) + "\n")
+/** Whole: a pipe takes a long line in pieces. */
+const say = (line: unknown) => {
+  let left: Uint8Array = new TextEncoder().encode(JSON.stringify(line) + "\n")
+  while (left.length > 0) left = left.subarray(write(left))
+}
+
+const write = (bytes: Uint8Array): number => {
+  try {
+    return fs.writeSync(1, bytes)
+  } catch (error) {
+    // The reader is slower than we are.
+    if (error instanceof Error && "code" in error && error.code === "EAGAIN") return 0
+    throw error
+  }
+}
+
+/** So much of what is broken in one unit is told. */
+const most = 20
 
 const main = Effect.gen(function* () {
   const row = rows.find((one) => one.name === name)
@@ -27,7 +44,7 @@ const main = Effect.gen(function* () {
     const result = yield* Effect.catchAllCause(trial(Row.unit(Number(seed), nth)), (cause) =>
       Effect.succeed<Row.Result>({ trials: 1, broken: [`typed: the trial itself failed: ${Cause.pretty(cause)}`] })
     )
-    say({ nth, ...result })
+    say({ nth, ...result, broken: result.broken.slice(0, most) })
     if (process.env["STOP"] === "1" && result.broken.length > 0) return
   }
 })
