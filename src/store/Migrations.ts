@@ -141,7 +141,7 @@ const alone = (sql: SqlClient.SqlClient): Effect.Effect<unknown, SqlError> =>
 const pending = (
   sql: SqlClient.SqlClient,
   sets: ReadonlyArray<Owned>
-): Effect.Effect<ReadonlyArray<Pending>, SqlError | MigrationError> =>
+): Effect.Effect<ReadonlyArray<Pending>, SqlError | MigrationError, SqlClient.SqlClient> =>
   Effect.gen(function* () {
     const applied = yield* readApplied(sql)
     const missing: Array<Pending> = []
@@ -160,15 +160,22 @@ const pending = (
     return missing
   })
 
-const readApplied = (sql: SqlClient.SqlClient): Effect.Effect<ReadonlyArray<Applied>, SqlError> =>
+// Fixed texts and no templates: whoever is interrupted while it opens a database must not take the connection along.
+const selectTableSqlite = Transaction.query(
+  `SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'applecart_migrations'`
+)
+const selectTableOther = Transaction.query(
+  `SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema() AND table_name = 'applecart_migrations'`
+)
+const selectApplied = Transaction.query(
+  `SELECT owner, number, name, checksum FROM applecart_migrations ORDER BY owner, number`
+)
+
+const readApplied = (sql: SqlClient.SqlClient): Effect.Effect<ReadonlyArray<Applied>, SqlError, SqlClient.SqlClient> =>
   Effect.gen(function* () {
-    const table = yield* sql.onDialectOrElse({
-      sqlite: () => sql`SELECT name FROM sqlite_master WHERE type = 'table' AND name = 'applecart_migrations'`,
-      orElse: () =>
-        sql`SELECT table_name FROM information_schema.tables WHERE table_schema = current_schema() AND table_name = 'applecart_migrations'`
-    })
+    const table = yield* sql.onDialectOrElse({ sqlite: selectTableSqlite, orElse: selectTableOther })
     if (table.length === 0) return []
-    const rows = yield* sql`SELECT owner, number, name, checksum FROM applecart_migrations ORDER BY owner, number`
+    const rows = yield* selectApplied()
     // The table is ours: what does not fit it is damaged.
     return yield* Effect.mapError(Schema.decodeUnknown(Schema.Array(AppliedRow))(rows), ({ message }) =>
       damaged("of applecart_migrations", "what was applied", message)

@@ -113,7 +113,7 @@ describe("SIGKILL", () => {
     () =>
       Effect.gen(function* () {
         const { bench, start } = yield* prepare
-        const numbers = bench.statements.map((_, index) => index + 1).filter((at) => Trial.everything || at % 40 === 7)
+        const numbers = bench.statements.map((_, index) => index + 1).filter((at) => Trial.everything || at % 120 === 7)
         const broken = yield* Effect.forEach(numbers, (at) => death(bench, start, at), { concurrency: 2 })
         console.log(`kills: ${numbers.length} processes of their own`)
         assert.deepStrictEqual(broken.flat().slice(0, 20), [])
@@ -122,13 +122,13 @@ describe("SIGKILL", () => {
   )
 
   it.live(
-    "at thirty random moments",
+    "at eight random moments",
     () =>
       Effect.gen(function* () {
         const { bench, start } = yield* prepare
         // Some milliseconds after some calls, since a slow machine would not come far in milliseconds alone.
         const moment = Effect.all([Random.nextIntBetween(0, 22), Random.nextIntBetween(0, 12)])
-        const moments = yield* Effect.withRandom(Effect.replicateEffect(moment, 30), Random.make("moments"))
+        const moments = yield* Effect.withRandom(Effect.replicateEffect(moment, 8), Random.make("moments"))
         const one = ([calls, millis]: readonly [number, number]) =>
           Effect.gen(function* () {
             const file = path.join(yield* Database.directory, "one.db")
