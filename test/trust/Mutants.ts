@@ -32,10 +32,18 @@ export const named = (name: string): Mutant => {
   return mutant
 }
 
-/** Plants each; gives whether it was caught, and by what. */
-export const all = async (rows: ReadonlyArray<Row>, options: Options): Promise<ReadonlyArray<Planted>> => {
+/** Plants each; gives whether it was caught, and by what, and tells of each as it ends. */
+export const all = async (
+  rows: ReadonlyArray<Row>,
+  options: Options,
+  tell: (planted: Planted) => void
+): Promise<ReadonlyArray<Planted>> => {
   const planted: Array<Planted> = []
-  for (const mutant of mutants) planted.push(await plant(mutant, rows, options))
+  for (const mutant of mutants) {
+    const one = await plant(mutant, rows, options)
+    tell(one)
+    planted.push(one)
+  }
   return planted
 }
 

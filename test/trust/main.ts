@@ -36,8 +36,9 @@ for (const row of chosen) {
 build.remove()
 const wantsMutants = options.names.length === 0 ? options.tier === "full" : options.names.includes("mutants")
 const planted =
-  wantsMutants && options.only === undefined && options.mutant === undefined ? await Mutants.all(rows, options) : []
-for (const one of planted) Report.printMutant(one)
+  wantsMutants && options.only === undefined && options.mutant === undefined
+    ? await Mutants.all(rows, options, Report.printMutant)
+    : []
 const isWhole = options.names.length === 0 && options.only === undefined && options.mutant === undefined
 if (isWhole) console.log(`\n${Report.table(ran, planted)}`)
 if (isWhole && options.tier === "full") Report.write(ran, planted, options)
