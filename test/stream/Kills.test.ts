@@ -149,7 +149,7 @@ describe("SIGKILL", () => {
           all.flatMap(({ broken }) => broken),
           []
         )
-        assert.lengthOf(all, 30)
+        assert.lengthOf(all, 8)
       }).pipe(Effect.scoped, Effect.provide(Trial.environment)),
     3_600_000
   )
