@@ -32,7 +32,7 @@ const project = {
   devDependencies: pick("typescript", "@types/node")
 }
 fs.writeFileSync("package.json", JSON.stringify(project, null, 2))
-// The README's code is one program, cut into pieces.
+// The README's code is one program, cut into pieces; what is no part of it (a test) is fenced as typescript.
 const readme = fs.readFileSync(`${root}/README.md`, "utf8")
 const code = Array.from(readme.matchAll(/^```ts\n([^]*?)^```$/gm), ([, block]) => block)
 if (code.length === 0) throw new Error("README.md has no TypeScript")
