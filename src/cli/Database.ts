@@ -51,8 +51,8 @@ export class OldDatabase extends Data.TaggedError("OldDatabase")<{ readonly file
 /** Why a database cannot be looked at. */
 export type LookError = NoDatabase | CannotOpen | PlatformError | SqlError
 
-/** Runs something that reads, on a database that is there. Another process may be writing to it. */
-export const look = <A, E, R>(
+/** Runs something that reads, on a file that may be damaged: nothing is asked of it before. Another process may be writing to it. */
+export const examine = <A, E, R>(
   file: string,
   use: Effect.Effect<A, E, R>
 ): Effect.Effect<A, E | LookError, Exclude<R, SqlClient.SqlClient> | FileSystem.FileSystem> =>
@@ -61,10 +61,21 @@ export const look = <A, E, R>(
     // Not opened read-only: SQLite would leave its -shm and -wal files behind, and could not recover after a crash.
     const client = yield* open(file, { filename: file, disableWAL: true })
     yield* client.unsafe("PRAGMA query_only = ON")
-    const found = yield* Effect.provideService(Inspect.isStore, SqlClient.SqlClient, client)
-    if (!found) return yield* new NoDatabase({ file, detail: noTables })
     return yield* Effect.provideService(use, SqlClient.SqlClient, client)
   }).pipe(Effect.scoped)
+
+/** Runs something that reads, on a database that is there. */
+export const look = <A, E, R>(
+  file: string,
+  use: Effect.Effect<A, E, R>
+): Effect.Effect<A, E | LookError, Exclude<R, SqlClient.SqlClient> | FileSystem.FileSystem> =>
+  examine(
+    file,
+    Effect.flatMap(
+      Inspect.isStore,
+      (found): Effect.Effect<A, E | NoDatabase, R> => (found ? use : new NoDatabase({ file, detail: noTables }))
+    )
+  )
 
 /** Runs something that reads what is recorded of consumers. */
 export const lookAtConsumers = <A, E, R>(
@@ -94,18 +105,6 @@ export const record = <A, E, R>(file: string, use: Effect.Effect<A, E, R>) =>
       if (!(yield* Migrations.areApplied(own))) return yield* new OldDatabase({ file })
       return yield* Transaction.run(use)
     }).pipe(Effect.provideService(SqlClient.SqlClient, client))
-  }).pipe(Effect.scoped)
-
-/** Runs something that reads, on a file that may be damaged: nothing is asked of it before. */
-export const examine = <A, E, R>(
-  file: string,
-  use: Effect.Effect<A, E, R>
-): Effect.Effect<A, E | LookError, Exclude<R, SqlClient.SqlClient> | FileSystem.FileSystem> =>
-  Effect.gen(function* () {
-    yield* mustExist(file)
-    const client = yield* open(file, { filename: file, disableWAL: true })
-    yield* client.unsafe("PRAGMA query_only = ON")
-    return yield* Effect.provideService(use, SqlClient.SqlClient, client)
   }).pipe(Effect.scoped)
 
 /** Runs something that mends what is in a file, whoever it belongs to: no handler is asked. */

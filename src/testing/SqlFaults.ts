@@ -31,9 +31,9 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import { PCGRandom } from "effect/Utils"
 import * as process from "node:process"
+import { around } from "./internal/around.ts"
 
 /** Kinds of errors, with the codes that SQLite gives them. */
 export type Kind = "busy" | "full" | "io" | "constraint"
@@ -229,18 +229,8 @@ const wrap = (base: SqlClient.SqlClient, compiler: Statement.Compiler, state: St
   return Object.assign(client, { safe: client })
 }
 
-const faulty = (base: Connection, state: State): Connection => {
-  const at = <A>(sql: string, run: () => Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
-    Effect.suspend(() => apply(next(state, sql), run, base))
-  return {
-    execute: (sql, params, transform) => at(sql, () => base.execute(sql, params, transform)),
-    executeRaw: (sql, params) => at(sql, () => base.executeRaw(sql, params)),
-    executeValues: (sql, params) => at(sql, () => base.executeValues(sql, params)),
-    executeUnprepared: (sql, params, transform) => at(sql, () => base.executeUnprepared(sql, params, transform)),
-    executeStream: (sql, params, transform) =>
-      Stream.unwrap(at(sql, () => Effect.succeed(base.executeStream(sql, params, transform))))
-  }
-}
+const faulty = (base: Connection, state: State): Connection =>
+  around(base, (sql, run) => apply(next(state, sql), run, base))
 
 /** Counts a statement and tells what happens to it. */
 const next = (state: State, sql: string): Fault | undefined => {

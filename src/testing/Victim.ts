@@ -16,14 +16,13 @@
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
-import type { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import * as Stream from "effect/Stream"
 import * as fs from "node:fs"
 import * as process from "node:process"
+import { around } from "./internal/around.ts"
 import { descriptor, read, variable, type At, type Line, type Orders } from "./internal/orders.ts"
 import * as Promises from "./Promises.ts"
 import * as SqlFaults from "./SqlFaults.ts"
@@ -101,19 +100,9 @@ const mortal = (at: At): Layer.Layer<SqlClient.SqlClient, never, SqlClient.SqlCl
     })
   )
 
-const deadly = (base: Connection, isDue: (sql: string) => boolean, when: At["when"]): Connection => {
-  const at = <A>(sql: string, run: () => Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> =>
-    Effect.suspend(() => {
-      if (!isDue(sql)) return run()
-      // Also behind one that fails.
-      return when === "before" ? die : Effect.zipRight(Effect.exit(run()), die)
-    })
-  return {
-    execute: (sql, params, transform) => at(sql, () => base.execute(sql, params, transform)),
-    executeRaw: (sql, params) => at(sql, () => base.executeRaw(sql, params)),
-    executeValues: (sql, params) => at(sql, () => base.executeValues(sql, params)),
-    executeUnprepared: (sql, params, transform) => at(sql, () => base.executeUnprepared(sql, params, transform)),
-    executeStream: (sql, params, transform) =>
-      Stream.unwrap(at(sql, () => Effect.succeed(base.executeStream(sql, params, transform))))
-  }
-}
+const deadly = (base: Connection, isDue: (sql: string) => boolean, when: At["when"]): Connection =>
+  around(base, (sql, run) => {
+    if (!isDue(sql)) return run()
+    // Also behind one that fails.
+    return when === "before" ? die : Effect.zipRight(Effect.exit(run()), die)
+  })

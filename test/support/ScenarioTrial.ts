@@ -6,6 +6,7 @@ import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Crypto from "../../src/core/Crypto.ts"
+import { remembering } from "../../src/testing/internal/remembering.ts"
 import * as SqlFaults from "../../src/testing/SqlFaults.ts"
 import * as Model from "./Model.ts"
 import * as Scenario from "./Scenario.ts"
@@ -184,16 +185,3 @@ const impatient =
     })
     return Effect.raceFirst(call, failing.pipe(Effect.delay("100 millis"), Effect.zipRight(new Scenario.Stuck())))
   }
-
-const remembering = (crypto: Crypto.Service): Crypto.Service => {
-  const known = new Map<string, boolean>()
-  return {
-    ...crypto,
-    verify: (key, message, signature) => {
-      const name = `${crypto.hash(key)}${crypto.hash(message)}${crypto.hash(signature)}`
-      const verdict = known.get(name) ?? crypto.verify(key, message, signature)
-      known.set(name, verdict)
-      return verdict
-    }
-  }
-}

@@ -1,5 +1,6 @@
 /** The controller of the generated scenarios: all system layers, an application that says no in every way, and a consumer. */
 import * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
@@ -140,6 +141,26 @@ const seen = (sql: SqlClient.SqlClient) =>
         operations.map(({ id }) => id)
       )}`
   })
+
+/**
+ * P2: up to its position the consumer has handled every operation that is whole, or it is parked: whoever acknowledges 5 has not
+ * acknowledged 3.
+ */
+export const passedOver = (
+  name: (id: string) => string
+): Effect.Effect<ReadonlyArray<string>, SqlError, SqlClient.SqlClient> =>
+  Effect.flatMap(SqlClient.SqlClient, (sql) =>
+    Effect.map(
+      sql<{ id: string }>`
+        SELECT lower(hex(o.id)) AS id FROM applecart_consumers AS c
+          JOIN applecart_operations AS o ON o.position <= c.position
+        WHERE c.name = 'seen' AND c.state = 'live'
+          AND NOT EXISTS (SELECT 1 FROM seen AS s WHERE s.id = lower(hex(o.id)))
+          AND NOT EXISTS (SELECT 1 FROM applecart_deliveries AS d WHERE d.consumer = c.consumer AND d.position = o.position)
+          AND NOT EXISTS (SELECT 1 FROM applecart_decisions AS d WHERE d.id = o.id)`,
+      (rows) => rows.map(({ id }) => `P2: the consumer has passed over ${name(id)}`)
+    )
+  )
 
 /** Bugs are tried twice without a pause, so that no trial has to wait. */
 const policy = (error: unknown): Policy.Policy => {

@@ -14,7 +14,7 @@ import * as Snapshot from "../../../src/testing/Snapshot.ts"
 import { toTheEnd, type Answer, type Call, type Scenario } from "./Calls.ts"
 import * as Connection from "./Connection.ts"
 import * as Kept from "./Kept.ts"
-import type * as Layers from "./Layers.ts"
+import * as Layers from "./Layers.ts"
 import * as Stage from "./Stage.ts"
 
 type Made = Effect.Effect<Exit.Exit<ReadonlyArray<Answer>, unknown>>
@@ -83,8 +83,17 @@ const on = <A>({ stage }: Set, self: Effect.Effect<A, SqlError, SqlClient.SqlCli
 
 const looking =
   (set: Set): Look =>
-  (told) =>
-    on(set, Promises.broken({ history: { ...set.scenario.history, names: set.names }, told, causal: true }))
+  (told) => {
+    const { names, scenario } = set
+    return on(
+      set,
+      Effect.zipWith(
+        Promises.broken({ history: { ...scenario.history, names }, told, causal: true }),
+        Layers.passedOver((id) => names.get(id) ?? id),
+        (promises, passedOver) => [...promises, ...passedOver]
+      )
+    )
+  }
 
 /** What a call confirmed. */
 const confirmed = (ended: Stage.Ended): ReadonlyArray<Promises.Told> =>

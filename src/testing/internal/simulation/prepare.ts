@@ -7,6 +7,7 @@ import type { Fault, Kind, OpenError, Options, Peer } from "../../Simulation.ts"
 import { PeerClock } from "./clock.ts"
 import * as Connection from "./connection.ts"
 import { Disk, type Image } from "./disk.ts"
+import { remembering } from "../remembering.ts"
 import { Random } from "./random.ts"
 import { Turns } from "./turns.ts"
 
@@ -26,6 +27,7 @@ export const prepare = <M, E>(
   given: Crypto.Service
 ): Effect.Effect<Prepared<M, E>, OpenError> =>
   Effect.gen(function* () {
+    // All peers check the same signatures.
     const crypto = remembering(given)
     const [kind = "say", ...kinds] = options.kinds ?? usual
     return {
@@ -39,20 +41,8 @@ export const prepare = <M, E>(
     }
   })
 
-/** A peer at an opening. */
-export const peer = (crypto: Crypto.Service, nth: number, opened: number, batchSize: number): Peer => ({
-  name: String.fromCharCode(97 + nth),
-  nth,
-  opened,
-  batchSize,
-  crypto: Layer.succeed(Crypto.Crypto, crypto)
-})
-
-// internal
-
-const usual: ReadonlyArray<Kind> = ["say", "say", "say", "say", "say", "say", "prune", "delete"]
-
-const ordinary: ReadonlyArray<Fault> = [
+/** What happens where nobody says; a disk that lies only where it is listed. */
+export const ordinary: ReadonlyArray<Fault> = [
   "loss",
   "duplication",
   "delay",
@@ -65,6 +55,19 @@ const ordinary: ReadonlyArray<Fault> = [
   "busy",
   "clock"
 ]
+
+/** A peer at an opening. */
+export const peer = (crypto: Crypto.Service, nth: number, opened: number, batchSize: number): Peer => ({
+  name: String.fromCharCode(97 + nth),
+  nth,
+  opened,
+  batchSize,
+  crypto: Layer.succeed(Crypto.Crypto, crypto)
+})
+
+// internal
+
+const usual: ReadonlyArray<Kind> = ["say", "say", "say", "say", "say", "say", "prune", "delete"]
 
 /** The first opening, where nothing is wrong. Its times are those of every run. */
 const migrated = <M, E>({ open }: Options<M, E>, crypto: Crypto.Service): Effect.Effect<Image, OpenError> =>
@@ -81,20 +84,3 @@ const migrated = <M, E>({ open }: Options<M, E>, crypto: Crypto.Service): Effect
       }),
     (disk) => Effect.sync(() => disk.close())
   )
-
-const most = 20_000
-
-/** All peers check the same signatures. */
-const remembering = (crypto: Crypto.Service): Crypto.Service => {
-  const known = new Map<string, boolean>()
-  return {
-    ...crypto,
-    verify: (key, message, signature) => {
-      const name = `${crypto.hash(message)}${crypto.hash(signature)}${crypto.hash(key)}`
-      const verdict = known.get(name) ?? crypto.verify(key, message, signature)
-      if (known.size >= most) known.clear()
-      known.set(name, verdict)
-      return verdict
-    }
-  }
-}

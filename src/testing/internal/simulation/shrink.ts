@@ -1,6 +1,7 @@
 /** Looks for a smaller run that shows something broken as well: fewer steps, fewer faults. */
 import * as Effect from "effect/Effect"
 import type { Fault, Report, Simulation } from "../../Simulation.ts"
+import { ordinary } from "./prepare.ts"
 
 /** A smaller failing run, or the one that was given. Makes some thirty runs at the most. */
 export const shrink = ({ run }: Simulation, report: Report): Effect.Effect<Report> =>
@@ -26,17 +27,4 @@ export const shrink = ({ run }: Simulation, report: Report): Effect.Effect<Repor
 
 const most = 64
 
-const faults: ReadonlyArray<Fault> = [
-  "loss",
-  "duplication",
-  "delay",
-  "corruption",
-  "partition",
-  "crash",
-  "restart",
-  "statement",
-  "slow",
-  "busy",
-  "clock",
-  "lies"
-]
+const faults: ReadonlyArray<Fault> = [...ordinary, "lies"]
