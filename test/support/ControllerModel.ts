@@ -101,6 +101,10 @@ export interface Model {
   replays: Array<Replay>
   /** How many replays were asked for. */
   replayed: number
+  /** The logs that were published on, and the newest place that one had which came from outside and was discarded. */
+  readonly own: Map<string, number>
+  /** The logs that somebody has written twice, as far as that can be proved. */
+  readonly forked: Set<string>
 }
 
 /** What a program is made of: it may be an older one than the database knows. */
@@ -135,7 +139,9 @@ export const make = (now: number): Model => ({
   consumers: new Map([["app", consumer("app", "application", 1, "live")]]),
   removed: new Map(),
   replays: [],
-  replayed: 0
+  replayed: 0,
+  own: new Map(),
+  forked: new Set()
 })
 
 export const consumer = (
@@ -169,7 +175,9 @@ export const copy = (model: Model): Model => ({
   wakes: [...model.wakes],
   consumers: new Map(Array.from(model.consumers, ([name, one]) => [name, copyOf(one)])),
   removed: new Map(model.removed),
-  replays: model.replays.map((replay) => ({ ...replay }))
+  replays: model.replays.map((replay) => ({ ...replay })),
+  own: new Map(model.own),
+  forked: new Set(model.forked)
 })
 
 const copyOf = (one: Consumer): Consumer => ({

@@ -56,9 +56,12 @@ export function* process(m: M, p: P, ops: ReadonlyArray<Op>): Model.Call {
 export function* publish(m: M, p: P, make: () => Op): Model.Call {
   yield* live(m, p)
   const op = make()
+  const unsafe = Log.unsafe(m, op.log)
+  if (unsafe !== undefined) throw new Model.Refusal(unsafe)
   if (op.message !== undefined && Model.saysNo(m, op, "app", p.application)) throw new Model.Refusal("Unlucky")
   const position = Log.decide(m, p.application, op)
   Log.wakeLater(m, op)
+  m.own.set(op.log, m.own.get(op.log) ?? -1)
   yield
   return `${position} ${op.id}`
 }
@@ -98,6 +101,8 @@ export function* discard(m: M, _p: P, op: Op): Model.Call {
   if (!m.inbox.some((one) => one.op.id === op.id)) throw new Model.Refusal("NotInInbox")
   Log.leave(m, op)
   Log.decided(m, op.id, "discarded")
+  const heard = m.own.get(op.log)
+  if (heard !== undefined) m.own.set(op.log, Math.max(heard, op.seq))
   yield
   return "discarded"
 }

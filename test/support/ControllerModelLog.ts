@@ -47,6 +47,7 @@ export const decide = (model: State.Model, version: number, op: Op): number | un
   if (entry === undefined) model.inbox.push(stays)
   stays.status = where === "gap" ? "waiting" : "rejected"
   if (stays.status === "rejected") stays.attempts += 1
+  if (where === "fork") prove(model, op)
   return undefined
 }
 
@@ -99,7 +100,25 @@ export const decided = (
   if (!decisions.has(id)) decisions.set(id, what)
 }
 
+/**
+ * Why nothing is published on a log: somebody has written it twice, operations of it are out there that are not in it, or all that is
+ * in it came from outside. What was published and never committed may come from outside here, as after the loss of the last commits.
+ */
+export const unsafe = ({ forked, heads, inbox, own }: State.Model, log: string): string | undefined => {
+  const head = heads.get(log)?.seq ?? -1
+  if (forked.has(log)) return "OwnLogForked"
+  const known = [own.get(log) ?? -1, ...inbox.flatMap(({ op }) => (op.log === log ? [op.seq] : []))]
+  if (Math.max(...known) > head) return "OwnLogBehind"
+  return heads.has(log) && !own.has(log) ? "OwnLogUnwitnessed" : undefined
+}
+
 // internal
+
+/** A fork can be proved where the accepted operation that it contradicts is still here. */
+const prove = ({ accepted, forked, heads }: State.Model, { log, seq }: Op): void => {
+  const at = seq === (heads.get(log)?.seq ?? -1) + 1 ? seq - 1 : seq
+  if (accepted.some(({ op }) => op.log === log && op.seq === at)) forked.add(log)
+}
 
 /** Whoever is told of what goes: readers and pullers that are not about to be emptied anyway. */
 const listeners = (model: State.Model) =>
