@@ -35,7 +35,7 @@ export function* pull(
 }
 
 export function* ack(m: M, _p: P, name: string, position: number, attempt: number): Model.Call {
-  const one = named(m, name)
+  const one = holder(m, name)
   held(one, position, attempt)
   one.deliveries.delete(position)
   one.notices = one.notices.filter(({ at }) => at !== position)
@@ -44,7 +44,7 @@ export function* ack(m: M, _p: P, name: string, position: number, attempt: numbe
 }
 
 export function* nack(m: M, _p: P, name: string, position: number, attempt: number, after?: number): Model.Call {
-  Object.assign(held(named(m, name), position, attempt), {
+  Object.assign(held(holder(m, name), position, attempt), {
     parked: true,
     due: after === undefined ? undefined : m.now + after
   })
@@ -53,12 +53,19 @@ export function* nack(m: M, _p: P, name: string, position: number, attempt: numb
 }
 
 export function* extend(m: M, _p: P, name: string, position: number, attempt: number, lease: number): Model.Call {
-  held(named(m, name), position, attempt).due = m.now + lease
+  held(holder(m, name), position, attempt).due = m.now + lease
   yield
   return "done"
 }
 
 // internal
+
+/** Whoever holds something of one that was removed has lost it with all the rest. */
+const holder = (m: M, name: string): Model.Consumer => {
+  const found = m.consumers.get(name)
+  if (found === undefined) throw new Model.Refusal("LeaseLost")
+  return found
+}
 
 const held = (one: Model.Consumer, position: number, attempt: number): Model.Delivery => {
   const delivery = one.deliveries.get(position)
