@@ -5,6 +5,7 @@ import * as SqlFaults from "../../../src/testing/SqlFaults.ts"
 import type { Result, Row, Unit } from "../Row.ts"
 import * as Calls from "../scenario/Calls.ts"
 import * as Connection from "../scenario/Connection.ts"
+import * as Crowd from "../scenario/Crowd.ts"
 import * as Layers from "../scenario/Layers.ts"
 import * as Play from "../scenario/Play.ts"
 
@@ -35,10 +36,18 @@ const ways = (number: number): ReadonlyArray<SqlFaults.Plan> => {
   ]
 }
 
+/** One in so many ends with a crowd. */
+const crowded = 20
+
+const generated = (crypto: Crypto.Service, unit: Unit): Calls.Scenario =>
+  unit.nth % crowded === crowded - 1
+    ? Crowd.behind(crypto, Calls.scenario(crypto, unit, Layers.histories(crypto, 1)))
+    : Calls.scenario(crypto, unit, Layers.histories(crypto, 2 + unit.below(4)))
+
 const unit = (crypto: Crypto.Service, unit: Unit): Effect.Effect<Result> =>
   Effect.scoped(
     Effect.gen(function* () {
-      const scenario = Calls.scenario(crypto, unit, Layers.histories(crypto, 3 + unit.below(4)))
+      const scenario = generated(crypto, unit)
       const play = yield* Play.make(crypto, scenario)
       const { faults } = play.stage
       const broken = [...play.broken]

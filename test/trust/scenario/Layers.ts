@@ -69,14 +69,27 @@ const bodies: FastCheck.Arbitrary<Uint8Array | undefined> = FastCheck.oneof(
 )
 
 /** Histories for this controller. */
-export const histories = (crypto: Crypto.Service, most: number): FastCheck.Arbitrary<History.History> =>
-  History.arbitrary(crypto, {
+export const histories = (crypto: Crypto.Service, most: number): FastCheck.Arbitrary<History.History> => {
+  const deeds = History.deeds({
     most,
     authors: 3,
     topics: 2,
     kinds: ["say", "say", "say", "say", "say", "prune", "delete", "delete", "fork"],
     body: bodies
   })
+  return FastCheck.tuple(deeds, FastCheck.nat({ max: 7 })).map(([some, one]) =>
+    History.write(crypto, one === 0 ? [...some, ...elsewhere(some.length)] : some)
+  )
+}
+
+/** Another author says something, and deletes it from another log: whoever gets that first never sees the body. */
+const elsewhere = (at: number): ReadonlyArray<History.Deed> => {
+  const deed = { author: 3, after: [], deletes: [at], skew: 0 }
+  return [
+    { ...deed, topic: 1, kind: "say", body: new TextEncoder().encode("a secret, told") },
+    { ...deed, topic: 0, kind: "delete", body: undefined }
+  ]
+}
 
 /** Bodies that nobody but the consumer says no to: what becomes of them does not depend on what came first. */
 const welcome: FastCheck.Arbitrary<Uint8Array | undefined> = FastCheck.oneof(
