@@ -22,6 +22,9 @@ export interface Result {
   readonly facts?: Readonly<Record<string, number>>
 }
 
+/** So much of what is broken in one unit is told; it need not go on behind that. */
+export const enough = 20
+
 /** A unit: its number, and the randomness that is its own. */
 export interface Unit {
   readonly nth: number
@@ -40,6 +43,8 @@ export interface Row {
   readonly promises: string
   /** How many units each tier has. */
   readonly units: Readonly<Record<Tier, number>>
+  /** Whether it starts `victim.ts`. */
+  readonly victim?: boolean
   /** Makes what all units share, once in each process. */
   readonly prepare: Effect.Effect<(unit: Unit) => Effect.Effect<Result, never, Crypto>, never, Crypto | Scope.Scope>
   /** What is missing in the facts of a whole run for it to mean anything: a fault that never struck. */
