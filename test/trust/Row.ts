@@ -22,14 +22,13 @@ export interface Result {
   readonly facts?: Readonly<Record<string, number>>
 }
 
-/** So much of what is broken in one unit is told; it need not go on behind that. */
-export const enough = 20
-
 /** A unit: its number, and the randomness that is its own. */
 export interface Unit {
   readonly nth: number
   /** A seed of its own for what wants one, such as `FastCheck.sample`. */
   readonly seed: number
+  /** When it has found so much broken, it need not go on. */
+  readonly enough: number
   /** A whole number from 0 below `limit`. */
   readonly below: (limit: number) => number
 }
@@ -52,7 +51,7 @@ export interface Row {
 }
 
 /** The n-th unit of a run with a seed. */
-export const unit = (seed: number, nth: number): Unit => {
+export const unit = (seed: number, nth: number, enough: number): Unit => {
   const random = new PCGRandom(seed, nth)
-  return { nth, seed: random.integer(0x7fff_ffff), below: (limit) => random.integer(limit) }
+  return { nth, enough, seed: random.integer(0x7fff_ffff), below: (limit) => random.integer(limit) }
 }

@@ -63,6 +63,9 @@ export const all = async (
 
 // internal
 
+/** So much of what is broken in one unit is told. */
+const enough = 20
+
 interface Line extends Result {
   readonly nth: number
 }
@@ -93,7 +96,8 @@ const run = (build: Build, work: Work, { only, seed }: Options): Promise<void> =
   new Promise((resolve) => {
     // What effects leave behind is short-lived garbage. Stacks are for whoever repeats a unit.
     const flags = ["--expose-gc", "--max-semi-space-size=64", ...(only === undefined ? ["--stack-trace-limit=0"] : [])]
-    const child = childProcess.spawn(process.execPath, [...flags, build.program, work.row.name, String(seed)])
+    const args = [work.row.name, seed, work.stop ? 1 : enough].map(String)
+    const child = childProcess.spawn(process.execPath, [...flags, build.program, ...args])
     work.began ??= performance.now()
     work.running.add(child)
     const hand = () => {

@@ -1,5 +1,5 @@
 /**
- * Runs units of a row in a process of its own: `ROW SEED`. Their numbers come on stdin, and what each showed goes to stdout as a line
+ * Runs units of a row in a process of its own: `ROW SEED ENOUGH`. Their numbers come on stdin, and what each showed goes to stdout as a line
  * of JSON. It ends when stdin does.
  */
 import * as Cause from "effect/Cause"
@@ -11,7 +11,7 @@ import { environment } from "./environment.ts"
 import * as Row from "./Row.ts"
 import { rows } from "./rows/index.ts"
 
-const [name, seed] = process.argv.slice(2)
+const [name, seed, enough] = process.argv.slice(2)
 
 /** Whole: a pipe takes a long line in pieces. */
 const say = (line: unknown) => {
@@ -38,10 +38,10 @@ const main = Effect.gen(function* () {
     const { done, value } = yield* Effect.promise(() => numbers.next())
     if (done === true) return
     const nth = Number(value)
-    const result = yield* Effect.catchAllCause(trial(Row.unit(Number(seed), nth)), (cause) =>
+    const result = yield* Effect.catchAllCause(trial(Row.unit(Number(seed), nth, Number(enough))), (cause) =>
       Effect.succeed<Row.Result>({ trials: 1, broken: [`typed: the trial itself failed: ${Cause.pretty(cause)}`] })
     )
-    say({ nth, ...result, broken: result.broken.slice(0, Row.enough) })
+    say({ nth, ...result, broken: result.broken.slice(0, Number(enough)) })
   }
 })
 

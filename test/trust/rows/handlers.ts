@@ -4,7 +4,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Crypto from "../../../src/core/Crypto.ts"
 import * as Misbehaviour from "../../../src/testing/Misbehaviour.ts"
-import * as Row from "../Row.ts"
+import type * as Row from "../Row.ts"
 import * as Calls from "../scenario/Calls.ts"
 import * as Layers from "../scenario/Layers.ts"
 import * as Leap from "../scenario/Leap.ts"
@@ -138,7 +138,7 @@ const unit = (crypto: Crypto.Service, unit: Row.Unit): Effect.Effect<Row.Result>
         broken.push(...(yield* run(nth, undefined, 0)))
         const often = { ...asked }
         for (const kind of kinds(leap(11_000))) {
-          if (often[kind.who] === 0 || broken.length >= Row.enough) continue
+          if (often[kind.who] === 0 || broken.length >= unit.enough) continue
           const at = 1 + unit.below(Math.min(3, often[kind.who]))
           const found = yield* run(nth, kind, at)
           broken.push(...found.map((what) => `${what}: ${kind.name} at event ${at} of "${call.name}"`))

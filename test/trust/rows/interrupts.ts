@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Crypto from "../../../src/core/Crypto.ts"
 import * as Interruptions from "../../../src/testing/Interruptions.ts"
-import * as Row from "../Row.ts"
+import type * as Row from "../Row.ts"
 import * as Calls from "../scenario/Calls.ts"
 import * as Layers from "../scenario/Layers.ts"
 import * as Play from "../scenario/Play.ts"
@@ -30,7 +30,7 @@ const unit = (crypto: Crypto.Service, unit: Row.Unit): Effect.Effect<Row.Result>
           })
         )
       for (const nth of scenario.calls.keys()) broken.push(...(yield* run(nth, Infinity)))
-      for (; trials < each && broken.length < Row.enough; trials++) {
+      for (; trials < each && broken.length < unit.enough; trials++) {
         const nth = unit.below(scenario.calls.length)
         const step = 1 + unit.below(lengths[nth] ?? 1)
         const found = yield* run(nth, step)

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Crypto from "../../../src/core/Crypto.ts"
 import * as SqlFaults from "../../../src/testing/SqlFaults.ts"
-import * as Row from "../Row.ts"
+import type * as Row from "../Row.ts"
 import * as Calls from "../scenario/Calls.ts"
 import * as Connection from "../scenario/Connection.ts"
 import * as Crowd from "../scenario/Crowd.ts"
@@ -55,7 +55,7 @@ const unit = (crypto: Crypto.Service, unit: Row.Unit): Effect.Effect<Row.Result>
       let trials = 0
       for (const [nth, statements] of play.statements.entries()) {
         for (const [index, statement] of statements.entries()) {
-          if (broken.length >= Row.enough) break
+          if (broken.length >= unit.enough) break
           for (const plan of ways(unit.seed + index)) {
             trials += 1
             const at = index + 1

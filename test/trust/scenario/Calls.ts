@@ -66,6 +66,12 @@ export const scenario = (
   for (const [index, entry] of decided.slice(0, 2).entries()) {
     calls.push(index === unit.below(2) ? skip(entry) : discard(entry))
   }
+  // Somebody sends again what is gone by then.
+  const again = history.entries.filter((entry) => decided.includes(entry) || isPruned(history.entries, entry))
+  if (again.length > 0) {
+    const raws = again.map(({ operation }) => Operation.raw(operation))
+    calls.push(deliver(raws, history, unit))
+  }
   calls.push(resume, drain)
   return { history, calls, batchSize: [1, 3, 100][unit.below(3)] ?? 100 }
 }
@@ -101,6 +107,15 @@ const mixed = (entries: ReadonlyArray<History.Entry>, { below }: Unit): Readonly
     }))
     .sort((a, b) => a.at - b.at)
     .map(({ entry }) => entry)
+
+const isPruned = (entries: ReadonlyArray<History.Entry>, { author, operation, topic }: History.Entry): boolean =>
+  entries.some(
+    (one) =>
+      one.kind === "prune" &&
+      one.author === author &&
+      one.topic === topic &&
+      one.operation.header.seqNum > operation.header.seqNum
+  )
 
 /** In the same log the tombstone would wait for it. */
 const isDeleted = (entries: ReadonlyArray<History.Entry>, { author, name, topic }: History.Entry): boolean =>
