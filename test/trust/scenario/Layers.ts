@@ -79,10 +79,21 @@ export const histories = (crypto: Crypto.Service, most: number): FastCheck.Arbit
     kinds: ["say", "say", "say", "say", "prune", "prune", "delete", "fork"],
     body: bodies
   })
-  return FastCheck.tuple(deeds, FastCheck.nat({ max: 7 })).map(([some, one]) =>
-    History.write(crypto, one === 0 ? [...some, ...elsewhere(some.length)] : some)
-  )
+  return FastCheck.tuple(deeds, FastCheck.nat({ max: 7 }))
+    .map(([some, one]) => History.write(crypto, one === 0 ? [...some, ...elsewhere(some.length)] : some))
+    .filter(isDecided)
 }
+
+/**
+ * Whether every operation is refused or not whenever it comes: one whose body the author has deleted from another log is not refused
+ * for that body, where the tombstone came first.
+ */
+const isDecided = ({ entries }: History.History): boolean =>
+  entries.every(
+    ({ author, name, operation: { body }, topic }) =>
+      !wrong.has(body?.[0] ?? 0) ||
+      !entries.some((one) => one.author === author && one.topic !== topic && one.deletes.includes(name))
+  )
 
 /** Another author says something, and deletes it from another log: whoever gets that first never sees the body. */
 const elsewhere = (at: number): ReadonlyArray<History.Deed> => {
