@@ -154,7 +154,7 @@ export const row: Row.Row = {
   name: "handlers",
   fault: "handlers, consumers and processors that throw, fail, die, hang, detach, end the transaction",
   promises: "P1 P2 P3 P4 P5 P6 P9",
-  units: { quick: 7, full: 95 },
+  units: { quick: 7, full: 120 },
   prepare: Effect.map(Crypto.Crypto, (crypto) => (one: Row.Unit) => unit(crypto, one)),
   vacuous: (facts, tier) =>
     kinds(Effect.void).flatMap(({ name }) =>
