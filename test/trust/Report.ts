@@ -91,7 +91,7 @@ const telling: Readonly<Record<string, ReadonlyArray<string>>> = {
   fuzz: ["accepted", "refused"]
 }
 
-const facts = ({ facts }: Ran, names = Object.keys(facts)): string => {
+const facts = ({ facts }: Ran, names: ReadonlyArray<string> = Object.keys(facts)): string => {
   const all = names.flatMap((name) => (facts[name] === undefined ? [] : [`${count(facts[name])} ${name}`]))
   return all.length === 0 ? "" : ` (${all.join(", ")})`
 }
