@@ -11,9 +11,11 @@ import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as path from "node:path"
 import * as Crypto from "../../src/core/Crypto.ts"
+import * as Operation from "../../src/core/Operation.ts"
 import type { VerifyingKey } from "../../src/core/VerifyingKey.ts"
 import * as Application from "../../src/pipeline/Application.ts"
 import * as Pipeline from "../../src/pipeline/Pipeline.ts"
+import * as Policy from "../../src/pipeline/Policy.ts"
 import * as Processor from "../../src/pipeline/Processor.ts"
 import * as CausalOrder from "../../src/processors/CausalOrder.ts"
 import * as LogIntegrity from "../../src/processors/LogIntegrity.ts"
@@ -125,6 +127,28 @@ describe("a processor", () => {
       yield* controller.drain
       assert.deepStrictEqual(yield* graph, live)
       assert.isAbove(live[1].length, 20)
+    })
+  )
+
+  test(
+    "is not asked about what was skipped, with a body or without, as it was not asked then",
+    Effect.gen(function* () {
+      const controller = yield* StreamController.make({
+        pipeline: Pipeline.make(LogIntegrity.processor).pipe(Pipeline.andThen(counting(2))),
+        application: Application.bytes({ ...application(), handle: () => new TooMany() }),
+        consumers: [reader("late")],
+        policy: () => Policy.skip
+      })
+      const writer = new Peer.Author(yield* Crypto.Crypto, 2, yield* topic)
+      for (const one of [writer.next(Uint8Array.of(1)), writer.next(undefined)]) {
+        assert.deepInclude(yield* controller.process(Operation.raw(one)), { _tag: "Rejected" })
+      }
+      yield* controller.consumers.rebuild("processor:counting")
+      yield* controller.drain
+      assert.deepInclude(yield* controller.status, { accepted: 2, skipped: 2 })
+      assert.deepStrictEqual(yield* counts, [])
+      const sql = yield* SqlClient.SqlClient
+      assert.deepStrictEqual(yield* sql`SELECT how FROM late_gone`, [{ how: "skipped" }, { how: "skipped" }])
     })
   )
 })

@@ -19,18 +19,19 @@ export interface Build {
   readonly remove: () => void
 }
 
-export const make = async (changes: ReadonlyArray<Change> = []): Promise<Build> => {
+/** `victim`: whether `victim.ts` is started as well. */
+export const make = async (changes: ReadonlyArray<Change> = [], { victim = true } = {}): Promise<Build> => {
   // Inside node_modules, from where native code is loaded.
   const cache = path.join(root, "node_modules/.cache/applecart")
   fs.mkdirSync(cache, { recursive: true })
   const dir = fs.mkdtempSync(path.join(cache, "trust-"))
   const program = path.join(dir, "child.mjs")
-  const shared = {
+  const shared: Shared = {
     bundle: true,
     platform: "node",
     external: ["better-sqlite3", "sodium-native", "esbuild"],
-    plugins: [planting(changes)]
-  } satisfies esbuild.BuildOptions
+    plugins: changes.length === 0 ? [] : [planting(changes)]
+  }
   await esbuild.build({
     ...shared,
     entryPoints: [path.join(root, "test/trust/child.ts")],
@@ -39,6 +40,15 @@ export const make = async (changes: ReadonlyArray<Change> = []): Promise<Build> 
     // Bundled CommonJS asks for Node's modules in its own way.
     banner: { js: `import { createRequire } from "node:module"\nconst require = createRequire(import.meta.url)` }
   })
+  if (victim) await makeVictim(dir, shared)
+  return { program, remove: () => fs.rmSync(dir, { recursive: true, force: true }) }
+}
+
+// internal
+
+type Shared = Pick<esbuild.BuildOptions, "bundle" | "platform" | "external" | "plugins">
+
+const makeVictim = async (dir: string, shared: Shared): Promise<void> => {
   await esbuild.build({
     ...shared,
     entryPoints: [path.join(root, "test/trust/victim.ts")],
@@ -51,10 +61,7 @@ export const make = async (changes: ReadonlyArray<Change> = []): Promise<Build> 
     supported: { "dynamic-import": false }
   })
   fs.writeFileSync(path.join(dir, "victim.cjs"), start)
-  return { program, remove: () => fs.rmSync(dir, { recursive: true, force: true }) }
 }
-
-// internal
 
 /**
  * Starts `victim.ts`, which rows kill by the thousand, from V8's own compiled form; that is kept by the first start that ends by
@@ -75,17 +82,24 @@ const made = { exports: {} }
 script.runInThisContext()(made.exports, require, made, filename, __dirname)
 `
 
-const planting = (changes: ReadonlyArray<Change>): esbuild.Plugin => ({
-  name: "planting",
-  setup: (build) => {
-    build.onLoad({ filter: /\.ts$/ }, (args) => {
-      const own = changes.filter(({ file }) => args.path === path.join(root, "src", file))
-      if (own.length === 0) return undefined
-      const text = own.reduce(plant, fs.readFileSync(args.path, "utf8"))
-      return { contents: text, loader: "ts" }
-    })
+const planting = (changes: ReadonlyArray<Change>): esbuild.Plugin => {
+  const planted = new Map<string, string>()
+  for (const change of changes) {
+    const file = path.join(root, "src", change.file)
+    planted.set(file, plant(planted.get(file) ?? fs.readFileSync(file, "utf8"), change))
   }
-})
+  // Asked of as few files as possible: each costs a message.
+  const names = Array.from(planted.keys(), (file) => path.basename(file).replaceAll(".", "\\."))
+  return {
+    name: "planting",
+    setup: (build) => {
+      build.onLoad({ filter: new RegExp(`/(${names.join("|")})$`) }, (args) => {
+        const contents = planted.get(args.path)
+        return contents === undefined ? undefined : { contents, loader: "ts" }
+      })
+    }
+  }
+}
 
 /** A mutant that no longer fits the code would show nothing. */
 const plant = (text: string, { file, find, replace }: Change): string => {

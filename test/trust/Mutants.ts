@@ -1,4 +1,5 @@
 /** Bugs that are planted on purpose, one at a time: a harness that finds none of them would show nothing. */
+import * as os from "node:os"
 import * as Build from "./Build.ts"
 import type { Options } from "./Options.ts"
 import * as Run from "./Run.ts"
@@ -32,39 +33,45 @@ export const named = (name: string): Mutant => {
   return mutant
 }
 
-/** Plants each; gives whether it was caught, and by what, and tells of each as it ends. */
+/** Plants each, some at a time; gives whether it was caught, and by what, and tells of each as it ends. */
 export const all = async (
   rows: ReadonlyArray<Row>,
   options: Options,
   tell: (planted: Planted) => void
 ): Promise<ReadonlyArray<Planted>> => {
-  const planted: Array<Planted> = []
-  for (const mutant of mutants) {
-    const one = await plant(mutant, rows, options)
-    tell(one)
-    planted.push(one)
+  const planted = new Map<Mutant, Planted>()
+  const left = [...mutants]
+  const core = async () => {
+    for (let mutant = left.shift(); mutant !== undefined; mutant = left.shift()) {
+      const one = await plant(mutant, rows, options)
+      tell(one)
+      planted.set(mutant, one)
+    }
   }
-  return planted
+  await Promise.all(Array.from({ length: os.availableParallelism() }, core))
+  return mutants.flatMap((mutant) => planted.get(mutant) ?? [])
 }
 
 // internal
 
+/** In one process, so that the first unit that shows it is the first in any run. */
 const plant = async (mutant: Mutant, rows: ReadonlyArray<Row>, options: Options): Promise<Planted> => {
   const began = performance.now()
-  const build = await Build.make(mutant.changes)
-  const quick: Options = { ...options, tier: "quick" }
-  let caught: Planted["caught"]
-  let trials = 0
-  for (const name of mutant.rows) {
+  const asked = mutant.rows.map((name) => {
     const row = rows.find((one) => one.name === name)
     if (row === undefined) throw new Error(`The mutant "${mutant.name}" names the row "${name}", which is not there`)
-    const ran = await Run.row(build, row, quick, { stop: true })
-    trials += ran.trials
-    const [first] = ran.broken
-    if (first !== undefined) {
-      caught = { row: name, nth: first.nth, trials, what: first.what }
-      break
-    }
+    return row
+  })
+  const build = await Build.make(mutant.changes, { victim: asked.some(({ victim }) => victim) })
+  let caught: Planted["caught"]
+  let trials = 0
+  for (const row of asked) {
+    const [ran] = await Run.all(build, [row], { ...options, tier: "quick" }, { processes: 1, stop: true })
+    trials += ran?.trials ?? 0
+    const first = ran?.broken[0]
+    if (first === undefined) continue
+    caught = { row: row.name, nth: first.nth, trials, what: first.what }
+    break
   }
   build.remove()
   return { mutant, seed: options.seed, seconds: (performance.now() - began) / 1000, caught }

@@ -44,7 +44,7 @@ export const table = (ran: ReadonlyArray<Ran>, planted: ReadonlyArray<Planted>):
     "|---|---:|---|---:|---:|---|",
     ...ran.map(
       (one) =>
-        `| ${one.row.fault}${facts(one)} | ${count(one.trials)} | ${one.row.promises} | ${one.broken.length}${one.trouble.length > 0 ? " (shows nothing)" : ""} | ${one.seconds.toFixed(0)} | \`npm run trust -- ${one.row.name}\` |`
+        `| ${one.row.fault}${facts(one, telling[one.row.name])} | ${count(one.trials)} | ${one.row.promises} | ${one.broken.length}${one.trouble.length > 0 ? " (shows nothing)" : ""} | ${one.seconds.toFixed(0)} | \`npm run trust -- ${one.row.name}\` |`
     ),
     ...(planted.length === 0
       ? []
@@ -52,11 +52,12 @@ export const table = (ran: ReadonlyArray<Ran>, planted: ReadonlyArray<Planted>):
           "",
           "| planted bug | caught by | seed, unit | after |",
           "|---|---|---|---:|",
-          ...planted.map(({ caught, mutant, seed }) =>
-            caught === undefined
-              ? `| ${mutant.what} | **nothing** | | |`
-              : `| \`${mutant.name}\`: ${mutant.what} | \`${caught.row}\`: ${cell(caught.what)} | ${seed}, ${caught.nth} | ${count(caught.trials)} trials |`
-          )
+          ...planted.map(({ caught, mutant, seed }) => {
+            const bug = `\`${mutant.name}\`: ${mutant.what}`
+            return caught === undefined
+              ? `| ${bug} | **nothing** | | |`
+              : `| ${bug} | \`${caught.row}\`: ${short(caught.what)} | ${seed}, ${caught.nth} | ${count(caught.trials)} trials |`
+          })
         ])
   ].join("\n")
 
@@ -75,11 +76,32 @@ export const write = (ran: ReadonlyArray<Ran>, planted: ReadonlyArray<Planted>, 
 
 const count = (number: number): string => number.toLocaleString("en")
 
-const cell = (text: string): string => text.slice(0, 120).replaceAll("|", "\\|").replaceAll("\n", " ")
+/** What says the most of each row. The others stand on the screen. */
+const telling: Readonly<Record<string, ReadonlyArray<string>>> = {
+  statements: ["statements", "faults struck"],
+  interrupts: ["steps", "interrupted"],
+  handlers: [],
+  simulation: ["published", "delivered", "crashes"],
+  kills: ["at a statement"],
+  processes: ["with one killed"],
+  wal: ["lost something"],
+  file: ["changed operations", "not brought back"],
+  disk: ["on a real disk"],
+  own: ["published", "refused", "killed"],
+  fuzz: ["accepted", "refused"]
+}
 
-const facts = ({ facts }: Ran): string => {
-  const all = Object.entries(facts).map(([name, number]) => `${count(number)} ${name}`)
+const facts = ({ facts }: Ran, names: ReadonlyArray<string> = Object.keys(facts)): string => {
+  const all = names.flatMap((name) => (facts[name] === undefined ? [] : [`${count(facts[name])} ${name}`]))
   return all.length === 0 ? "" : ` (${all.join(", ")})`
+}
+
+/** The promise that does not hold and its first words, for a cell of the table: without what came before, and what exactly it was. */
+const short = (text: string): string => {
+  const at = text.search(/\b([PI]\d+|typed|verify|repair): /)
+  const [promise = "", words = ""] = text.slice(Math.max(0, at)).split(/[:;\n] */)
+  const plain = `${promise}: ${words}`.replaceAll(/[0-9a-f]{16,}/g, (hash) => `${hash.slice(0, 8)}…`)
+  return plain.replaceAll("|", "\\|").slice(0, 100)
 }
 
 const commit = (): string => {

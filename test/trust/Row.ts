@@ -27,6 +27,8 @@ export interface Unit {
   readonly nth: number
   /** A seed of its own for what wants one, such as `FastCheck.sample`. */
   readonly seed: number
+  /** When it has found so much broken, it need not go on. */
+  readonly enough: number
   /** A whole number from 0 below `limit`. */
   readonly below: (limit: number) => number
 }
@@ -40,6 +42,8 @@ export interface Row {
   readonly promises: string
   /** How many units each tier has. */
   readonly units: Readonly<Record<Tier, number>>
+  /** Whether it starts `victim.ts`. */
+  readonly victim?: boolean
   /** Makes what all units share, once in each process. */
   readonly prepare: Effect.Effect<(unit: Unit) => Effect.Effect<Result, never, Crypto>, never, Crypto | Scope.Scope>
   /** What is missing in the facts of a whole run for it to mean anything: a fault that never struck. */
@@ -47,7 +51,7 @@ export interface Row {
 }
 
 /** The n-th unit of a run with a seed. */
-export const unit = (seed: number, nth: number): Unit => {
+export const unit = (seed: number, nth: number, enough: number): Unit => {
   const random = new PCGRandom(seed, nth)
-  return { nth, seed: random.integer(0x7fff_ffff), below: (limit) => random.integer(limit) }
+  return { nth, enough, seed: random.integer(0x7fff_ffff), below: (limit) => random.integer(limit) }
 }

@@ -1,4 +1,7 @@
-/** Runs a row: its units shared out to as many processes as there are cores. */
+/**
+ * Runs rows: a process on each core is handed one unit after the other, and where a row has none left, it makes way for one of the
+ * next row. So no core waits for a long unit on another.
+ */
 import * as childProcess from "node:child_process"
 import * as os from "node:os"
 import * as process from "node:process"
@@ -24,58 +27,117 @@ export interface Broken {
   readonly what: string
 }
 
+/** How rows are run. */
+export interface How {
+  /** Default: one for each core. */
+  readonly processes?: number
+  /** Whether a row ends with the first unit that shows something broken. */
+  readonly stop?: boolean
+  /** Is told of each row as it ends. */
+  readonly tell?: (ran: Ran) => void
+}
+
 export const isClean = ({ broken, trouble }: Ran): boolean => broken.length === 0 && trouble.length === 0
 
-export const row = async (
+/** Runs rows one after the other; gives what they showed, in their order. */
+export const all = async (
   build: Build,
-  row: Row,
+  rows: ReadonlyArray<Row>,
   options: Options,
-  { processes = os.availableParallelism(), stop = false }: { readonly processes?: number; readonly stop?: boolean } = {}
-): Promise<Ran> => {
-  const began = performance.now()
-  const shares = options.only === undefined ? Math.max(1, Math.min(processes, row.units[options.tier])) : 1
-  const found = await Promise.all(
-    Array.from({ length: shares }, (_, from) => share(build, row, options, from, shares, stop))
-  )
-  const lines = found.flatMap(({ lines }) => lines)
-  const facts: Record<string, number> = {}
-  for (const line of lines)
-    for (const [name, count] of Object.entries(line.facts ?? {})) facts[name] = (facts[name] ?? 0) + count
-  const expected = options.only === undefined ? row.units[options.tier] : 1
-  const trouble = found.flatMap(({ trouble }) => trouble)
-  if (!stop && lines.length !== expected) trouble.push(`${lines.length} of ${expected} units came to an end`)
-  if (options.only === undefined && !stop) trouble.push(...(row.vacuous?.(facts, options.tier) ?? []))
-  return {
-    row,
-    trials: lines.reduce((sum, { trials }) => sum + trials, 0),
-    facts,
-    broken: lines.flatMap(({ broken, nth }) => broken.map((what) => ({ nth, what }))).sort((a, b) => a.nth - b.nth),
-    trouble,
-    seconds: (performance.now() - began) / 1000
+  { processes = os.availableParallelism(), stop = false, tell = () => {} }: How = {}
+): Promise<ReadonlyArray<Ran>> => {
+  const works = rows.map((row) => begin(row, options, stop))
+  const told = new Map<Work, Ran>()
+  const core = async () => {
+    for (let work = works.find(hasMore); work !== undefined; work = works.find(hasMore)) {
+      await run(build, work, options)
+      if (hasMore(work) || work.running.size > 0 || told.has(work)) continue
+      const ran = shown(work, options)
+      told.set(work, ran)
+      tell(ran)
+    }
   }
+  await Promise.all(Array.from({ length: processes }, core))
+  return works.flatMap((work) => told.get(work) ?? [])
 }
 
 // internal
+
+/** So much of what is broken in one unit is told. */
+const enough = 20
 
 interface Line extends Result {
   readonly nth: number
 }
 
-/** One process, and every so manieth unit. */
-const share = (build: Build, row: Row, { only, seed, tier }: Options, from: number, step: number, stop: boolean) =>
-  new Promise<{ readonly lines: ReadonlyArray<Line>; readonly trouble: Array<string> }>((resolve) => {
-    const args = [row.name, tier, seed, from, step, ...(only === undefined ? [] : [only])].map(String)
-    const child = childProcess.spawn(process.execPath, ["--expose-gc", build.program, ...args], {
-      stdio: ["ignore", "pipe", "pipe"],
-      env: { ...process.env, STOP: stop ? "1" : "0" }
-    })
-    const lines: Array<Line> = []
+/** A row at work. */
+interface Work {
+  readonly row: Row
+  /** The units that nobody has yet. */
+  readonly left: Array<number>
+  readonly expected: number
+  readonly stop: boolean
+  readonly running: Set<childProcess.ChildProcess>
+  readonly lines: Array<Line>
+  readonly trouble: Array<string>
+  began: number | undefined
+}
+
+const begin = (row: Row, { only, tier }: Options, stop: boolean): Work => {
+  const left = only === undefined ? Array.from({ length: row.units[tier] }, (_, nth) => nth) : [only]
+  return { row, left, expected: left.length, stop, running: new Set(), lines: [], trouble: [], began: undefined }
+}
+
+/** Once a process has died nobody knows what another would die of. */
+const hasMore = ({ left, trouble }: Work): boolean => left.length > 0 && trouble.length === 0
+
+/** A process, until there is no unit left for it. */
+const run = (build: Build, work: Work, { only, seed }: Options): Promise<void> =>
+  new Promise((resolve) => {
+    // What effects leave behind is short-lived garbage. Stacks are for whoever repeats a unit.
+    const flags = ["--expose-gc", "--max-semi-space-size=64", ...(only === undefined ? ["--stack-trace-limit=0"] : [])]
+    const args = [work.row.name, seed, work.stop ? 1 : enough].map(String)
+    const child = childProcess.spawn(process.execPath, [...flags, build.program, ...args])
+    work.began ??= performance.now()
+    work.running.add(child)
+    const hand = () => {
+      const nth = work.left.shift()
+      if (nth === undefined) child.stdin.end()
+      else child.stdin.write(`${nth}\n`)
+    }
     let stderr = ""
     child.stderr.setEncoding("utf8").on("data", (text: string) => (stderr += text))
-    // Written by child.ts.
-    readline.createInterface(child.stdout).on("line", (line) => lines.push(JSON.parse(line) as Line))
-    child.on("close", (code, signal) => {
-      const well = code === 0 && stderr === ""
-      resolve({ lines, trouble: well ? [] : [`a process ended with ${signal ?? code}: ${stderr.slice(0, 2000)}`] })
+    // One that has died reads no more.
+    child.stdin.on("error", () => {})
+    readline.createInterface(child.stdout).on("line", (text) => {
+      // Written by child.ts.
+      const line = JSON.parse(text) as Line
+      work.lines.push(line)
+      if (work.stop && line.broken.length > 0) work.left.length = 0
+      hand()
     })
+    child.on("close", (code, signal) => {
+      work.running.delete(child)
+      if (code !== 0 || stderr !== "")
+        work.trouble.push(`a process ended with ${signal ?? code}: ${stderr.slice(0, 2000)}`)
+      resolve()
+    })
+    hand()
   })
+
+/** What the units of a row showed together. */
+const shown = ({ began = 0, expected, lines, row, stop, trouble }: Work, { only, tier }: Options): Ran => {
+  const facts: Record<string, number> = {}
+  for (const line of lines)
+    for (const [name, count] of Object.entries(line.facts ?? {})) facts[name] = (facts[name] ?? 0) + count
+  const missing = stop || lines.length === expected ? [] : [`${lines.length} of ${expected} units came to an end`]
+  const vacuous = stop || only !== undefined ? [] : (row.vacuous?.(facts, tier) ?? [])
+  return {
+    row,
+    trials: lines.reduce((sum, { trials }) => sum + trials, 0),
+    facts,
+    broken: lines.flatMap(({ broken, nth }) => broken.map((what) => ({ nth, what }))).sort((a, b) => a.nth - b.nth),
+    trouble: [...trouble, ...missing, ...vacuous],
+    seconds: (performance.now() - began) / 1000
+  }
+}

@@ -1,16 +1,17 @@
 /**
- * Runs a share of a row's units in a process of its own: `ROW TIER SEED FROM STEP [ONLY]`. What each unit showed goes to stdout,
- * a line of JSON each. With `STOP=1` it ends at the first unit that shows something broken.
+ * Runs units of a row in a process of its own: `ROW SEED ENOUGH`. Their numbers come on stdin, and what each showed goes to stdout as a line
+ * of JSON. It ends when stdin does.
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
 import * as process from "node:process"
+import * as readline from "node:readline"
 import { environment } from "./environment.ts"
 import * as Row from "./Row.ts"
 import { rows } from "./rows/index.ts"
 
-const [name, tier, seed, from, step, only] = process.argv.slice(2)
+const [name, seed, enough] = process.argv.slice(2)
 
 /** Whole: a pipe takes a long line in pieces. */
 const say = (line: unknown) => {
@@ -28,24 +29,19 @@ const write = (bytes: Uint8Array): number => {
   }
 }
 
-/** So much of what is broken in one unit is told. */
-const most = 20
-
 const main = Effect.gen(function* () {
   const row = rows.find((one) => one.name === name)
   if (row === undefined) return yield* Effect.dieMessage(`no row ${name}`)
   const trial = yield* row.prepare
-  const last = row.units[tier === "full" ? "full" : "quick"]
-  const numbers =
-    only === undefined
-      ? Array.from({ length: last }, (_, nth) => nth).filter((nth) => nth % Number(step) === Number(from))
-      : [Number(only)]
-  for (const nth of numbers) {
-    const result = yield* Effect.catchAllCause(trial(Row.unit(Number(seed), nth)), (cause) =>
+  const numbers = readline.createInterface(process.stdin)[Symbol.asyncIterator]()
+  for (;;) {
+    const { done, value } = yield* Effect.promise(() => numbers.next())
+    if (done === true) return
+    const nth = Number(value)
+    const result = yield* Effect.catchAllCause(trial(Row.unit(Number(seed), nth, Number(enough))), (cause) =>
       Effect.succeed<Row.Result>({ trials: 1, broken: [`typed: the trial itself failed: ${Cause.pretty(cause)}`] })
     )
-    say({ nth, ...result, broken: result.broken.slice(0, most) })
-    if (process.env["STOP"] === "1" && result.broken.length > 0) return
+    say({ nth, ...result, broken: result.broken.slice(0, Number(enough)) })
   }
 })
 

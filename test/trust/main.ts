@@ -26,13 +26,9 @@ if (unknown.length > 0) {
   process.exit(2)
 }
 
-const build = await Build.make(options.mutant === undefined ? [] : Mutants.named(options.mutant).changes)
-const ran: Array<Run.Ran> = []
-for (const row of chosen) {
-  const one = await Run.row(build, row, options)
-  Report.print(one, options)
-  ran.push(one)
-}
+const changes = options.mutant === undefined ? [] : Mutants.named(options.mutant).changes
+const build = await Build.make(changes, { victim: chosen.some(({ victim }) => victim) })
+const ran = await Run.all(build, chosen, options, { tell: (one) => Report.print(one, options) })
 build.remove()
 const wantsMutants = options.names.length === 0 ? options.tier === "full" : options.names.includes("mutants")
 const planted =

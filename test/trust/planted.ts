@@ -100,7 +100,7 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "state-kept-over-no",
     what: "a processor's new state stays in memory although the operation was rejected",
-    rows: ["statements", "simulation"],
+    rows: ["simulation", "statements"],
     changes: [
       change(
         "pipeline/internal/session.ts",
@@ -136,19 +136,19 @@ export const mutants: ReadonlyArray<Mutant> = [
   {
     name: "gone-comes-back",
     what: "an operation that was pruned or discarded is taken in again when somebody sends it",
-    rows: ["simulation", "statements"],
+    rows: ["statements", "simulation"],
     changes: [change("stream/internal/candidates.ts", "else if (how !== undefined) known.set(id, how)\n", "")]
   },
   {
     name: "deleted-body-kept",
     what: "the body of an operation that comes after its tombstone is kept",
-    rows: ["simulation", "statements"],
+    rows: ["statements", "simulation"],
     changes: [change("pipeline/Batch.ts", "return Event.withoutBody(event)", "return event")]
   },
   {
     name: "full-disk-blamed",
     what: "a full disk is taken for the operation's own fault",
-    rows: ["disk", "statements"],
+    rows: ["statements", "disk"],
     changes: [change("store/SqlReason.ts", `new Set(["Busy", "Full", "Io",`, `new Set(["Busy", "Io",`)]
   },
   {

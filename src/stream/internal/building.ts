@@ -115,8 +115,11 @@ const decideAgain = <X extends Extensions.Fields, Out extends Event.Event, A, E,
       const events = Recall.read(codec, rows, () => true)
       const session = processor.rebuild()
       yield* session.preload(Recall.good(events))
+      // About them it was not asked.
+      const skipped = yield* Recall.skipped(events)
       const refused: Array<Handover.Refused> = []
       for (const [index, event] of events.entries()) {
+        if (event._tag === "Right" && skipped.has(event.right.id)) continue
         const error = event._tag === "Left" ? event.left : yield* decided(session, event.right)
         if (error !== undefined) refused.push({ position: rows[index]?.position ?? last, error })
       }

@@ -32,8 +32,10 @@ export const read = <X extends Extensions.Fields>(
 export const good = <Ev>(events: ReadonlyArray<Read<Ev>>): ReadonlyArray<Ev> =>
   events.flatMap((event) => (event._tag === "Right" ? [event.right] : []))
 
-/** Which of these are without a body because they were skipped. */
+/** Which of these were skipped: nothing was ever kept of their bodies, if they have one. */
 export const skipped = (
   events: ReadonlyArray<Read<Event.Event>>
 ): Effect.Effect<ReadonlySet<string>, SqlError, SqlClient> =>
-  Decisions.skipped(good(events).flatMap((event): ReadonlyArray<Hash> => (Event.lacksBody(event) ? [event.id] : [])))
+  Decisions.skipped(
+    good(events).flatMap(({ id, operation }): ReadonlyArray<Hash> => (operation.body === undefined ? [id] : []))
+  )

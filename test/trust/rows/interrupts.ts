@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Crypto from "../../../src/core/Crypto.ts"
 import * as Interruptions from "../../../src/testing/Interruptions.ts"
-import type { Result, Row, Unit } from "../Row.ts"
+import type * as Row from "../Row.ts"
 import * as Calls from "../scenario/Calls.ts"
 import * as Layers from "../scenario/Layers.ts"
 import * as Play from "../scenario/Play.ts"
@@ -11,7 +11,7 @@ import * as Play from "../scenario/Play.ts"
 /** Interruptions of each scenario. */
 const each = 40
 
-const unit = (crypto: Crypto.Service, unit: Unit): Effect.Effect<Result> =>
+const unit = (crypto: Crypto.Service, unit: Row.Unit): Effect.Effect<Row.Result> =>
   Effect.scoped(
     Effect.gen(function* () {
       const scenario = Calls.scenario(crypto, unit, Layers.histories(crypto, 4 + unit.below(5)))
@@ -30,7 +30,7 @@ const unit = (crypto: Crypto.Service, unit: Unit): Effect.Effect<Result> =>
           })
         )
       for (const nth of scenario.calls.keys()) broken.push(...(yield* run(nth, Infinity)))
-      for (; trials < each; trials++) {
+      for (; trials < each && broken.length < unit.enough; trials++) {
         const nth = unit.below(scenario.calls.length)
         const step = 1 + unit.below(lengths[nth] ?? 1)
         const found = yield* run(nth, step)
@@ -41,12 +41,12 @@ const unit = (crypto: Crypto.Service, unit: Unit): Effect.Effect<Result> =>
     })
   )
 
-export const row: Row = {
+export const row: Row.Row = {
   name: "interrupts",
   fault: "calls interrupted at any step",
   promises: "P1 P2 P3 P4 P5 P6",
   units: { quick: 8, full: 125 },
-  prepare: Effect.map(Crypto.Crypto, (crypto) => (one: Unit) => unit(crypto, one)),
+  prepare: Effect.map(Crypto.Crypto, (crypto) => (one: Row.Unit) => unit(crypto, one)),
   vacuous: (facts) =>
     ["interrupted", "calls that ended with it"].flatMap((name) =>
       (facts[name] ?? 0) === 0 ? [`none were ${name}`] : []

@@ -54,6 +54,7 @@ export const kills: Row.Row = {
   fault: "a real process is killed (SIGKILL), twenty times in a row on one file",
   promises: "P1 P2 P3 P4 P5 P6 P11 P12",
   units: { quick: 8, full: 100 },
+  victim: true,
   prepare: Effect.gen(function* () {
     const directory = yield* Work.directory
     return (one) =>

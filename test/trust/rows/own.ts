@@ -31,6 +31,7 @@ export const own: Row = {
       "lost",
       "crashed",
       "confirmed",
+      "contradicted",
       "goneOn",
       "killed"
     ].flatMap((name) => ((facts[name] ?? 0) > 0 ? [] : [`nothing was ${name}`]))

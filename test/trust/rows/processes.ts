@@ -102,6 +102,7 @@ export const processes: Row.Row = {
   fault: "two processes work on one file; one holds the lock now and then, or is killed",
   promises: "P1 P2 P3 P5 P6 P11 P12",
   units: { quick: 4, full: 40 },
+  victim: true,
   prepare: Effect.map(
     Work.directory,
     (directory) => (one) =>

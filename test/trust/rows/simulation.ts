@@ -54,7 +54,7 @@ export const row: Row = {
   promises: "P1 to P6, P9, P11, P12, progress",
   units: { quick: 300, full: 10_000 },
   prepare: Effect.gen(function* () {
-    const simulation = yield* Simulation.make({ ...options(strangers(yield* Crypto.Crypto)), steps: [2, 7] })
+    const simulation = yield* Simulation.make({ ...options(strangers(yield* Crypto.Crypto)), steps: [1, 5] })
     return ({ seed }: Unit) =>
       Effect.map(simulation.run({ seed }), ({ broken, facts, log }) => ({
         trials: 1,

@@ -47,7 +47,7 @@ export const scenario = (
   const longest = sampled.reduce((a, b) => (b.entries.length > a.entries.length ? b : a))
   const history = { ...longest, names: new Map(longest.names) }
   const calls: Array<Call> = []
-  const order = mixed(history.operations, unit)
+  const order = mixed(history.entries, unit).map(({ operation }) => operation)
   let published = 0
   for (let at = 0; at < order.length; ) {
     const count = 1 + unit.below(4)
@@ -66,6 +66,12 @@ export const scenario = (
   for (const [index, entry] of decided.slice(0, 2).entries()) {
     calls.push(index === unit.below(2) ? skip(entry) : discard(entry))
   }
+  // Somebody sends again what is gone by then.
+  const again = history.entries.filter((entry) => decided.includes(entry) || isPruned(history.entries, entry))
+  if (again.length > 0) {
+    const raws = again.map(({ operation }) => Operation.raw(operation))
+    calls.push(deliver(raws, history, unit))
+  }
   calls.push(resume, drain)
   return { history, calls, batchSize: [1, 3, 100][unit.below(3)] ?? 100 }
 }
@@ -81,18 +87,39 @@ export const toTheEnd = (controller: Layers.Controller) =>
     Effect.zipRight(controller.drain)
   )
 
-// internal
-
-/** Nearly in order: some come a few places later. */
-const mixed = <A>(items: ReadonlyArray<A>, { below }: Unit): ReadonlyArray<A> =>
-  items
-    .map((item, index) => ({ item, at: index + (below(3) === 0 ? below(6) : 0) + below(100) / 1000 }))
-    .sort((a, b) => a.at - b.at)
-    .map(({ item }) => item)
-
 type Answered = Parameters<typeof Promises.told>[0] & { readonly error?: unknown }
 
-const answer = (one: Answered): Answer => ({ told: Promises.told(one), word: word(one) })
+/** What one outcome says. */
+export const answer = (one: Answered): Answer => ({ told: Promises.told(one), word: word(one) })
+
+// internal
+
+/** Nearly in order: some come a few places later. What was deleted from another log mostly comes when its tombstone has come. */
+const mixed = (entries: ReadonlyArray<History.Entry>, { below }: Unit): ReadonlyArray<History.Entry> =>
+  entries
+    .map((entry, index) => ({
+      entry,
+      at:
+        index +
+        (below(3) === 0 ? below(6) : 0) +
+        below(100) / 1000 +
+        (isDeleted(entries, entry) && below(4) > 0 ? 9 : 0)
+    }))
+    .sort((a, b) => a.at - b.at)
+    .map(({ entry }) => entry)
+
+const isPruned = (entries: ReadonlyArray<History.Entry>, { author, operation, topic }: History.Entry): boolean =>
+  entries.some(
+    (one) =>
+      one.kind === "prune" &&
+      one.author === author &&
+      one.topic === topic &&
+      one.operation.header.seqNum > operation.header.seqNum
+  )
+
+/** In the same log the tombstone would wait for it. */
+const isDeleted = (entries: ReadonlyArray<History.Entry>, { author, name, topic }: History.Entry): boolean =>
+  entries.some((one) => one.author === author && one.topic !== topic && one.deletes.includes(name))
 
 const word = ({ _tag, next, where }: Answered): string => {
   if (_tag === "Known") return `known ${where ?? ""}`

@@ -12,6 +12,7 @@ import type * as Crypto from "../../../src/core/Crypto.ts"
 import * as Promises from "../../../src/testing/Promises.ts"
 import * as Snapshot from "../../../src/testing/Snapshot.ts"
 import { toTheEnd, type Answer, type Call, type Scenario } from "./Calls.ts"
+import * as Bodies from "./Bodies.ts"
 import * as Connection from "./Connection.ts"
 import * as Kept from "./Kept.ts"
 import * as Layers from "./Layers.ts"
@@ -130,8 +131,10 @@ const reference = (set: Set): Effect.Effect<Reference, SqlError> =>
       broken.push(...(yield* look(told)).map((what) => `${what} (without a fault, after "${call.name}")`))
     }
     for (const call of [...scenario.calls, end]) yield* once(call)
-    broken.push(...(yield* look(told)).map((what) => `${what} (without a fault, in the end)`))
-    return { statements, words, broken, before, lasting: yield* on(set, Snapshot.lasting()) }
+    const lasting = yield* on(set, Snapshot.lasting())
+    const found = [...(yield* look(told)), ...Bodies.left(scenario.history, lasting)]
+    broken.push(...found.map((what) => `${what} (without a fault, in the end)`))
+    return { statements, words, broken, before, lasting }
   })
 
 interface Finishing extends Pick<Play, "finished"> {
@@ -155,8 +158,9 @@ const makeFinishing = (set: Set, { lasting }: Reference): Finishing => {
         if (ended._tag === "Failed" && ended.infrastructure) found.push(`typed: afterwards "${call.name}" failed`)
         told.push(...confirmed(ended))
       }
-      found.push(...(yield* looking(set)(told)))
-      for (const { extra, missing, table } of Snapshot.different(lasting, yield* on(set, Snapshot.lasting())))
+      const left = yield* on(set, Snapshot.lasting())
+      found.push(...(yield* looking(set)(told)), ...Bodies.left(set.scenario.history, left))
+      for (const { extra, missing, table } of Snapshot.different(lasting, left))
         found.push(`P6: ${table} ends without ${JSON.stringify(missing)} and with ${JSON.stringify(extra)}`)
       const after = found.map((what) => `${what} (finished from "${calls[nth]?.name ?? "the end"}")`)
       ends.set(`${nth} ${rows}`, after)

@@ -5,7 +5,6 @@ import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Scope from "effect/Scope"
-import * as Stream from "effect/Stream"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Crypto from "../../../../src/core/Crypto.ts"
@@ -18,12 +17,12 @@ import * as Application from "../../../../src/pipeline/Application.ts"
 import * as Pipeline from "../../../../src/pipeline/Pipeline.ts"
 import * as LogIntegrity from "../../../../src/processors/LogIntegrity.ts"
 import * as Logs from "../../../../src/store/Logs.ts"
-import * as Operations from "../../../../src/store/Operations.ts"
 import * as Transaction from "../../../../src/store/Transaction.ts"
 import * as Witness from "../../../../src/store/Witness.ts"
 import * as StreamController from "../../../../src/stream/StreamController.ts"
 import { directory, plain } from "../../../support/ScenarioDatabase.ts"
 import type { Result, Unit } from "../../Row.ts"
+import { handOut, image, put, World, type Image } from "./World.ts"
 
 /** What all trials share. */
 export interface Bench {
@@ -55,49 +54,6 @@ export const bench: Effect.Effect<Bench, never, Crypto.Crypto | Scope.Scope> = E
   return { dir, template, crypto, topic: Topic.named(service, "own"), author: service.verifyingKey(key) }
 })
 
-/** What was published, by place: what others hold. Whoever puts a second operation at a place has broken the promise. */
-export class World {
-  readonly places: Array<Operation.Operation> = []
-  readonly twice: Array<string> = []
-
-  take(operation: Operation.Operation): void {
-    const { seqNum } = operation.header
-    const there = this.places[seqNum]
-    if (there !== undefined && there.id !== operation.id) {
-      this.twice.push(`P11: place ${seqNum} has two operations, ${there.id} and ${operation.id}`)
-    }
-    this.places[seqNum] ??= operation
-  }
-
-  get top(): number {
-    return this.places.length - 1
-  }
-}
-
-/** The files of a database, without its witness. */
-const ends = ["", "-wal"] as const
-type Image = ReadonlyArray<Uint8Array | undefined>
-
-const image = (file: string): Image =>
-  ends.map((end) => (fs.existsSync(file + end) ? new Uint8Array(fs.readFileSync(file + end)) : undefined))
-
-const put = (file: string, files: Image): void => {
-  for (const end of [...ends, "-shm"]) fs.rmSync(file + end, { force: true })
-  for (const [index, end] of ends.entries()) {
-    const bytes = files[index]
-    if (bytes !== undefined) fs.writeFileSync(file + end, bytes)
-  }
-}
-
-/** Everything that is in a database goes out into the world, as it would when it is opened and its peers ask. */
-export const handOut = (world: World): Effect.Effect<void, never, SqlClient> =>
-  Operations.stream().pipe(
-    Stream.runForEach((stored) =>
-      Effect.sync(() => world.take(Either.getOrThrow(Operation.trusted(stored.id, stored))))
-    ),
-    Effect.orDie
-  )
-
 /** Some steps, and then everything that others hold is taken in: the log must go on, and nowhere have two operations in a place. */
 export const trial = (bench: Bench, unit: Unit): Effect.Effect<Result> =>
   Effect.gen(function* () {
@@ -109,7 +65,7 @@ export const trial = (bench: Bench, unit: Unit): Effect.Effect<Result> =>
           Effect.sync(() => remove(life))
         )
     )
-    for (let step = 10 + unit.below(8); step > 0; step--) yield* any(life)
+    for (let step = 12 + unit.below(8); step > 0; step--) yield* any(life)
     yield* takeIn(life, true)
     if (life.blind) yield* confirm(life)
     yield* publish(life)
@@ -321,18 +277,21 @@ const confirm = (life: Life): Effect.Effect<void> =>
       if (isBehind) broken.push(`P11: confirmed up to ${said.right.here}, and the world is at ${world.top}`)
       fact(life, "confirmed")
       life.blind = false
-    } else if (!isBehind && world.top >= 0) broken.push(`P11: not confirmed, ${said.left._tag}`)
+    } else if (isBehind) fact(life, "contradicted")
+    else if (world.top >= 0) broken.push(`P11: not confirmed, ${said.left._tag}`)
   })
 
 /** What happens, and how often of all. */
 const any = (life: Life): Effect.Effect<void> => {
-  const step = life.unit.below(20)
+  const step = life.unit.below(24)
   if (step < 8) return publish(life)
   if (step < 10) return backUp(life)
-  if (step < 12) return restore(life)
-  if (step < 14) return cut(life)
-  if (step < 15) return crash(life)
+  if (step < 13) return restore(life)
+  if (step < 15) return cut(life)
+  if (step < 16) return crash(life)
   if (step < 18) return takeIn(life)
-  if (step < 19) return life.blind ? confirm(life) : loseWitness(life)
+  if (step < 20) return life.blind ? confirm(life) : loseWitness(life)
+  // Also where others hold more, and where nothing was lost.
+  if (step < 23) return confirm(life)
   return close(life)
 }

@@ -10,7 +10,8 @@ import * as Topic from "../../../../src/core/Topic.ts"
 import * as Witness from "../../../../src/store/Witness.ts"
 import { plain } from "../../../support/ScenarioDatabase.ts"
 import type { Result, Unit } from "../../Row.ts"
-import { handOut, key, open, World, type Bench } from "./History.ts"
+import { key, open, type Bench } from "./History.ts"
+import { handOut, World } from "./World.ts"
 
 /** What tells a process of this row that it is one to be killed: `NUMBER FILE`. */
 export const variable = "APPLECART_OWN_KILLED"
