@@ -1,0 +1,143 @@
+import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
+import * as Reactivity from "@effect/experimental/Reactivity"
+import { assert, describe } from "@effect/vitest"
+import * as Effect from "effect/Effect"
+import * as fs from "node:fs"
+import * as Salvage from "../../src/store/Salvage.ts"
+import { edit, repair, test, verify, world } from "../support/Damaged.ts"
+import * as Look from "../trust/damage/Look.ts"
+import * as World from "../trust/damage/World.ts"
+
+/** A row that no longer says which operation it is: of log 1, number 5, with others before and behind. */
+const at = 29
+const unknown = `UPDATE applecart_operations SET id = zeroblob(32), header = x'00'`
+
+describe("Repair of a row that does not say whose it is", () => {
+  for (const [what, seqNum] of [
+    ["a number behind the end of its log", "seq_num + 16"],
+    ["a number of another log's", "seq_num + 40, log = 4"],
+    ["no number", "x''"]
+  ]) {
+    test(
+      `puts the operation back where the row says ${what}`,
+      Effect.gen(function* () {
+        const { file, originals, raws } = yield* world
+        yield* edit(file, `${unknown}, seq_num = ${seqNum} WHERE position = ${at}`)
+        const { after, restored } = yield* repair(file, raws)
+        assert.deepStrictEqual(after.findings, [])
+        assert.strictEqual(restored, 1)
+        assert.deepStrictEqual(Look.operations(file), originals)
+      })
+    )
+  }
+
+  test(
+    "leaves the head of its log where it is",
+    Effect.gen(function* () {
+      const { file } = yield* world
+      const logs = () => Look.with_(file, (db) => db.prepare("SELECT * FROM applecart_logs").all())
+      const before = logs()
+      yield* edit(file, `${unknown}, seq_num = seq_num + 16 WHERE position = ${at}`)
+      const { findings } = yield* verify(file)
+      assert.deepStrictEqual(
+        findings.filter(({ table }) => table === "applecart_logs"),
+        []
+      )
+      yield* repair(file, [])
+      assert.deepStrictEqual(logs(), before)
+    })
+  )
+})
+
+describe("Bytes of a row that an index contradicts", () => {
+  test(
+    "are found where they say another log, and mended",
+    Effect.gen(function* () {
+      const { file, originals, raws } = yield* world
+      poke(file, originals, 30, ({ bytes, id }) => (bytes[id + 32] = 3))
+      const { findings } = yield* verify(file)
+      const told = findings.filter(({ key }) => key === 30)
+      assert.deepStrictEqual(
+        told.map(({ id, kind, mend }) => ({ id, kind, mend })),
+        [{ id: originals.find(({ position }) => position === 30)?.id, kind: "Column", mend: "derived" }]
+      )
+      const { after } = yield* repair(file, raws)
+      assert.deepStrictEqual(after.findings, [])
+      assert.deepStrictEqual(Look.operations(file), originals)
+    })
+  )
+
+  for (const [from, to] of [
+    [19, 21],
+    [21, 19],
+    [26, 24],
+    [26, 28]
+  ] as const) {
+    for (const isIdToo of [false, true]) {
+      test(
+        `are found and copied to their own position where they say ${to} instead of ${from}${isIdToo ? ", and another id" : ""}`,
+        Effect.gen(function* () {
+          const { file, originals, raws } = yield* world
+          poke(file, originals, from, ({ bytes, id, position }) => {
+            bytes[position] = to
+            if (isIdToo) bytes[id + 7] = 0
+          })
+          const { findings } = yield* verify(file)
+          for (const { id } of unread(file, originals))
+            assert.isTrue(
+              findings.some((one) => one.id === id),
+              id
+            )
+          assert.strictEqual((yield* Effect.flip(repair(file, raws)))._tag, "NeedsCopy")
+          const target = yield* SqliteClient.make({ filename: `${file}.new` })
+          yield* World.withFile(file, Salvage.copy(target))
+          const { after } = yield* repair(`${file}.new`, raws)
+          assert.deepStrictEqual(after.findings, [])
+          assert.deepStrictEqual(Look.operations(`${file}.new`), originals)
+        }).pipe(Effect.provide(Reactivity.layer))
+      )
+    }
+  }
+})
+
+/** The operations that cannot be read where they stood. */
+const unread = (file: string, originals: ReadonlyArray<Look.Stored>) => {
+  const now = Look.singly(
+    file,
+    originals.map(({ position }) => position)
+  )
+  return originals.filter(({ id }, at) => now[at]?.id !== id)
+}
+
+/** Where the row of an operation is in the file: its position, and its id, which its log comes behind. */
+interface Cell {
+  readonly bytes: Buffer
+  readonly position: number
+  readonly id: number
+}
+
+/** Changes bytes of a row, and of none of the indexes. */
+const poke = (
+  file: string,
+  originals: ReadonlyArray<Look.Stored>,
+  position: number,
+  change: (cell: Cell) => void
+): void => {
+  const bytes = fs.readFileSync(file)
+  const wanted = Buffer.from(originals.find((one) => one.position === position)?.id ?? "", "hex")
+  const leaves = Look.with_(file, (db) =>
+    db.prepare(`SELECT pgoffset FROM dbstat WHERE name = 'applecart_operations' AND pagetype = 'leaf'`).pluck().all()
+  )
+  for (const page of leaves.map(Number)) {
+    for (let id = bytes.indexOf(wanted, page); id >= 0 && id < page + 4096; id = bytes.indexOf(wanted, id + 1)) {
+      // Before the cells there is their header, which begins with its own length, and before that the position.
+      const length = lengths.find((one) => bytes[id - one] === one && bytes[id - one - 1] === position)
+      if (length === undefined) continue
+      change({ bytes, id, position: id - length - 1 })
+      return fs.writeFileSync(file, bytes)
+    }
+  }
+  throw new Error(`no row of position ${position}`)
+}
+
+const lengths = Array.from({ length: 10 }, (_, n) => n + 6)
