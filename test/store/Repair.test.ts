@@ -3,6 +3,7 @@ import * as Reactivity from "@effect/experimental/Reactivity"
 import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as fs from "node:fs"
+import type { Raw } from "../../src/core/Operation.ts"
 import * as Salvage from "../../src/store/Salvage.ts"
 import { edit, repair, test, verify, world } from "../support/Damaged.ts"
 import * as Look from "../trust/damage/Look.ts"
@@ -54,12 +55,12 @@ describe("Bytes of a row that an index contradicts", () => {
     "are found where they say another log, and mended",
     Effect.gen(function* () {
       const { file, originals, raws } = yield* world
-      poke(file, originals, 30, ({ bytes, id }) => (bytes[id + 32] = 3))
+      poke(file, standing(originals, 30), ({ bytes, id }) => (bytes[id + 32] = 3))
       const { findings } = yield* verify(file)
       const told = findings.filter(({ key }) => key === 30)
       assert.deepStrictEqual(
         told.map(({ id, kind, mend }) => ({ id, kind, mend })),
-        [{ id: originals.find(({ position }) => position === 30)?.id, kind: "Column", mend: "derived" }]
+        [{ id: standing(originals, 30).id, kind: "Column", mend: "derived" }]
       )
       const { after } = yield* repair(file, raws)
       assert.deepStrictEqual(after.findings, [])
@@ -78,7 +79,7 @@ describe("Bytes of a row that an index contradicts", () => {
         `are found and copied to their own position where they say ${to} instead of ${from}${isIdToo ? ", and another id" : ""}`,
         Effect.gen(function* () {
           const { file, originals, raws } = yield* world
-          poke(file, originals, from, ({ bytes, id, position }) => {
+          poke(file, standing(originals, from), ({ bytes, id, position }) => {
             bytes[position] = to
             if (isIdToo) bytes[id + 7] = 0
           })
@@ -88,17 +89,83 @@ describe("Bytes of a row that an index contradicts", () => {
               findings.some((one) => one.id === id),
               id
             )
-          assert.strictEqual((yield* Effect.flip(repair(file, raws)))._tag, "NeedsCopy")
-          const target = yield* SqliteClient.make({ filename: `${file}.new` })
-          yield* World.withFile(file, Salvage.copy(target))
-          const { after } = yield* repair(`${file}.new`, raws)
+          const { after, copy } = yield* repairedCopy(file, raws)
           assert.deepStrictEqual(after.findings, [])
-          assert.deepStrictEqual(Look.operations(`${file}.new`), originals)
-        }).pipe(Effect.provide(Reactivity.layer))
+          assert.deepStrictEqual(Look.operations(copy), originals)
+        })
       )
     }
   }
 })
+
+describe("A copy", () => {
+  test(
+    "keeps a body away whose decision cannot be read",
+    Effect.gen(function* () {
+      const { file, originals, raws } = yield* world
+      const last = skipped(file).at(-1) ?? assert.fail("nothing was skipped")
+      assert.isNull(originals.find(({ id }) => id === last.id)?.body)
+      poke(file, last, ({ bytes, position }) => (bytes[position] = 1), "applecart_decisions")
+      const { copy } = yield* repairedCopy(file, raws)
+      assert.deepStrictEqual(Look.operations(copy), originals)
+    })
+  )
+})
+
+describe("A letter that is large in the schema", () => {
+  for (const [what, text, changed] of [
+    ["the name of a table", "applecart_decisionsapplecart_decisions", "applecart_decisiOnsapplecart_decisions"],
+    ["what made a table", "CREATE TABLE applecart_operations", "CREATE TABLE applecart_opErations"],
+    ["the type of a table", "tableapplecart_operations", "tabLeapplecart_operations"]
+  ] as const) {
+    test(
+      `in ${what} hides nothing of it`,
+      Effect.gen(function* () {
+        const { file, originals, raws } = yield* world
+        yield* edit(file, `UPDATE applecart_operations SET header = x'00' WHERE position = ${at}`)
+        const bytes = fs.readFileSync(file)
+        const damaged = bytes.toString("latin1").replace(text, changed)
+        assert.notStrictEqual(damaged, bytes.toString("latin1"))
+        fs.writeFileSync(file, Buffer.from(damaged, "latin1"))
+        const { findings } = yield* verify(file)
+        assert.isTrue(findings.some(({ id }) => id === standing(originals, at).id))
+        const target = yield* SqliteClient.make({ filename: `${file}.new` })
+        yield* World.withFile(file, Salvage.copy(target))
+        for (const one of [file, `${file}.new`]) {
+          const { after } = yield* repair(one, raws)
+          assert.deepStrictEqual(after.findings, [])
+          assert.deepStrictEqual(Look.operations(one), originals)
+        }
+      }).pipe(Effect.provide(Reactivity.layer))
+    )
+  }
+})
+
+/** Decisions that took bodies away. */
+const skipped = (file: string) =>
+  Look.with_(file, (db) =>
+    db
+      .prepare<
+        [],
+        Pick<Look.Stored, "position" | "id">
+      >(`SELECT decision AS position, lower(hex(id)) AS id FROM applecart_decisions WHERE what = 'skipped' ORDER BY decision`)
+      .all()
+  )
+
+/** Repairs a copy of a file that must not be written to. */
+const repairedCopy = (file: string, raws: ReadonlyArray<Raw>) =>
+  Effect.gen(function* () {
+    assert.strictEqual((yield* Effect.flip(repair(file, raws)))._tag, "NeedsCopy")
+    const copy = `${file}.new`
+    const target = yield* SqliteClient.make({ filename: copy })
+    yield* World.withFile(file, Salvage.copy(target))
+    return { copy, ...(yield* repair(copy, raws)) }
+  }).pipe(Effect.provide(Reactivity.layer))
+
+const standing = (originals: ReadonlyArray<Look.Stored>, at: number) => {
+  const found = originals.find(({ position }) => position === at)
+  return found ?? assert.fail(`nothing stood at ${at}`)
+}
 
 /** The operations that cannot be read where they stood. */
 const unread = (file: string, originals: ReadonlyArray<Look.Stored>) => {
@@ -116,17 +183,17 @@ interface Cell {
   readonly id: number
 }
 
-/** Changes bytes of a row, and of none of the indexes. */
+/** Changes bytes of a row that begins with a number and an id, and of none of the indexes. */
 const poke = (
   file: string,
-  originals: ReadonlyArray<Look.Stored>,
-  position: number,
-  change: (cell: Cell) => void
+  { position, id: hex }: Pick<Look.Stored, "position" | "id">,
+  change: (cell: Cell) => void,
+  table = "applecart_operations"
 ): void => {
   const bytes = fs.readFileSync(file)
-  const wanted = Buffer.from(originals.find((one) => one.position === position)?.id ?? "", "hex")
+  const wanted = Buffer.from(hex, "hex")
   const leaves = Look.with_(file, (db) =>
-    db.prepare(`SELECT pgoffset FROM dbstat WHERE name = 'applecart_operations' AND pagetype = 'leaf'`).pluck().all()
+    db.prepare(`SELECT pgoffset FROM dbstat WHERE name = ? AND pagetype = 'leaf'`).pluck().all(table)
   )
   for (const page of leaves.map(Number)) {
     for (let id = bytes.indexOf(wanted, page); id >= 0 && id < page + 4096; id = bytes.indexOf(wanted, id + 1)) {
