@@ -68,6 +68,20 @@ describe("Bytes of a row that an index contradicts", () => {
     })
   )
 
+  test(
+    "are copied with the id and the place that the indexes say, and whole bytes stay",
+    Effect.gen(function* () {
+      const { file, originals } = yield* world
+      poke(file, standing(originals, 30), ({ bytes, id }) => bytes.fill(0xff, id + 2, id + 34))
+      poke(file, standing(originals, 19), ({ bytes, position }) => (bytes[position] = 21))
+      assert.strictEqual((yield* Effect.flip(repair(file, [])))._tag, "NeedsCopy")
+      const target = yield* SqliteClient.make({ filename: `${file}.new` })
+      yield* World.withFile(file, Salvage.copy(target))
+      const copied = Look.operations(`${file}.new`)
+      assert.deepStrictEqual(standing(copied, 30), standing(originals, 30))
+    }).pipe(Effect.provide(Reactivity.layer))
+  )
+
   for (const [from, to] of [
     [19, 21],
     [21, 19],

@@ -21,6 +21,7 @@ export const copyOperations = (target: SqlClient): Effect.Effect<void, SqlError,
     const given = (rows: ReadonlyArray<Row>) => rows.filter((row) => wasGiven(Cells.integer(row, "position") ?? 0))
     yield* byId((rows) => moveBack(target, ids, given(rows)))
     yield* byPlace((rows) => moveBack(target, places, given(rows)))
+    yield* byId((rows) => name(target, given(rows)))
     yield* byId((rows) =>
       each(rows, (row) => {
         const [position, id] = [Cells.integer(row, "position"), Cells.hash(row, "id")]
@@ -101,6 +102,32 @@ const moveBack = (target: SqlClient, { at, elsewhere, of }: Index, rows: Readonl
       // Its number in the log may be what is damaged.
       const isOwn = here(own).some((one) => ids.of(one).join() === ids.of(row).join())
       if (isOthers && !isOwn) yield* into(run(move(row["given"], row["position"])))
+    }
+  })
+
+const selectUnnamed = query(
+  `SELECT o.position, o.log, o.seq_num, k.value ->> 1 AS given FROM json_each(?) AS k
+   JOIN ${table} AS o ON o.position = k.value ->> 0 WHERE o.id <> unhex(k.value ->> 1)`
+)
+const rename = statement(`UPDATE OR IGNORE ${table} SET id = unhex(?), log = ?, seq_num = ? WHERE position = ?`)
+
+/**
+ * Where both indexes say that a row is another operation, in another place, its cells are damaged, or it is a row of another
+ * table whose page was read in the place of one of ours. Its bytes stay: they may be whole.
+ */
+const name = (target: SqlClient, rows: ReadonlyArray<Row>) =>
+  Effect.gen(function* () {
+    const into = <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.provideService(self, SqlClient, target)
+    const known = rows.map((row) => [Cells.integer(row, "position"), Cells.hash(row, "id")])
+    const unnamed = yield* into(selectUnnamed(JSON.stringify(known.filter((cells) => !cells.includes(undefined)))))
+    if (unnamed.length === 0) return
+    const positions = unnamed.flatMap((row) => Cells.integer(row, "position") ?? [])
+    const said = yield* unlessDamaged(places.at(Rows.list(positions)))
+    if (typeof said === "string") return
+    for (const row of unnamed) {
+      const [place, ...more] = said.filter((one) => one["position"] === row["position"])
+      if (place === undefined || more.length > 0 || places.of(place).join() === places.of(row).join()) continue
+      yield* into(run(rename(row["given"], ...places.of(place), row["position"])))
     }
   })
 
