@@ -59,7 +59,7 @@ describe("Bytes of a row that an index contradicts", () => {
       const { findings } = yield* verify(file)
       const told = findings.filter(({ key }) => key === 30)
       assert.deepStrictEqual(
-        told.map(({ id, kind, mend }) => ({ id, kind, mend })),
+        told.map(({ id, kind, mend }) => ({ id: String(id), kind, mend })),
         [{ id: standing(originals, 30).id, kind: "Column", mend: "derived" }]
       )
       const { after } = yield* repair(file, raws)
