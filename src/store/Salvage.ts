@@ -16,6 +16,7 @@ import * as Schema from "effect/Schema"
 import * as CausalGraph from "./CausalGraph.ts"
 import { Finding } from "./Finding.ts"
 import * as Cells from "./internal/cells.ts"
+import { copyDecisions } from "./internal/salvageDecisions.ts"
 import { copyOperations } from "./internal/salvageOperations.ts"
 import { pageSize, scan, unlessDamaged } from "./internal/scan.ts"
 import * as Rates from "./Rates.ts"
@@ -65,10 +66,15 @@ export const copy = (
       yield* copyRows(copying, table)
       if (table.name === "applecart_operations") yield* copyOperations(target)
     }
+    const names = new Set(made.map(({ name }) => name))
+    for (const { decision, what } of yield* copyDecisions(target, names)) {
+      const detail = `what was decided could not be read; it is kept as ${what}`
+      tell(copying, "applecart_decisions", detail, { from: decision, to: decision })
+    }
     yield* copySequence(copying, made)
     for (const row of schema) {
       const [name, type] = [Cells.text(row, "name") ?? "", Cells.text(row, "type")]
-      const sql = ours.get(name) ?? Cells.text(row, "sql")
+      const sql = ours.get(name.toLowerCase()) ?? Cells.text(row, "sql")
       if (sql === undefined || type === "table") continue
       const done = yield* unlessDamaged(into(run(statement(sql)())))
       if (typeof done === "string") tell(copying, name, `it could not be made: ${done}`)
@@ -101,7 +107,10 @@ const ours: ReadonlyMap<string, string> = new Map(
     })
 )
 
-const selectSchema = query(`SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'`)
+// To SQLite the case of letters makes no difference, so one that a damaged bit has changed goes unnoticed.
+const selectSchema = query(
+  `SELECT lower(type) AS type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\'`
+)
 const foreignKeysOff = query("PRAGMA foreign_keys = OFF")
 const foreignKeysOn = query("PRAGMA foreign_keys = ON")
 
@@ -111,10 +120,10 @@ const tell = ({ lost }: Copying, table: string, detail: string, range?: { from: 
   void lost.push(new Finding({ kind: "Unreadable", mend: "none", table, key: range?.from, until: range?.to, detail }))
 
 const tableOf = (row: Row): ReadonlyArray<Table> => {
-  const [name, sql] = [Cells.text(row, "name"), Cells.text(row, "sql")]
-  return row["type"] === "table" && name !== undefined && sql !== undefined
-    ? [{ name, sql: ours.get(name) ?? sql }]
-    : []
+  const [said, sql] = [Cells.text(row, "name"), Cells.text(row, "sql")]
+  if (row["type"] !== "table" || said === undefined || sql === undefined) return []
+  const name = ours.has(said.toLowerCase()) ? said.toLowerCase() : said
+  return [{ name, sql: ours.get(name) ?? sql }]
 }
 
 /** Virtual tables keep their rows in others, which only they can write. */

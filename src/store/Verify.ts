@@ -118,7 +118,8 @@ const everything = <E, R>(base: Omit<Verifying<E, R>, "tables">) =>
     yield* verifyRules(verifying, last)
   })
 
-const selectTables = query(`SELECT name FROM sqlite_schema WHERE type = 'table'`)
+// To SQLite the case of letters makes no difference, so one that a damaged bit has changed goes unnoticed.
+const selectTables = query(`SELECT lower(name) AS name FROM sqlite_schema WHERE lower(type) = 'table'`)
 const integrityCheck = query("PRAGMA integrity_check(1000)")
 const foreignKeyCheck = query("PRAGMA foreign_key_check")
 

@@ -1,49 +1,19 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as SqliteClient from "@effect/sql-sqlite-node/SqliteClient"
 import * as Reactivity from "@effect/experimental/Reactivity"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, describe } from "@effect/vitest"
 import * as Effect from "effect/Effect"
-import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import * as fs from "node:fs"
-import * as Crypto from "../../src/core/Crypto.ts"
 import type { Raw } from "../../src/core/Operation.ts"
 import * as Repair from "../../src/store/Repair.ts"
 import * as Salvage from "../../src/store/Salvage.ts"
-import * as Verify from "../../src/store/Verify.ts"
+import type * as Verify from "../../src/store/Verify.ts"
 import * as Look from "../trust/damage/Look.ts"
 import * as World from "../trust/damage/World.ts"
-import { unit } from "../trust/Row.ts"
-import { directory } from "../support/Peer.ts"
-
-/** A world with something of everything, the same in every run; made once, and copied. */
-const world = Effect.gen(function* () {
-  const raws = World.history(yield* Crypto.Crypto, unit(7, 1), 40)
-  const file = `${yield* directory}/a.db`
-  if (made === undefined) {
-    yield* World.withFile(file, World.takeIn(raws, 5))
-    made = fs.readFileSync(file)
-  } else fs.writeFileSync(file, made)
-  return { raws, file, originals: Look.operations(file) }
-})
-let made: Buffer | undefined
-
-const edit = (file: string, ...statements: ReadonlyArray<string>) =>
-  Effect.sync(() =>
-    Look.with_(file, (db) => {
-      db.pragma("foreign_keys = OFF")
-      for (const text of statements) db.exec(text)
-    })
-  )
-
-const verify = (file: string) => World.withFile(file, Verify.verify())
-const repair = (file: string, raws: ReadonlyArray<Raw>) =>
-  World.withFile(file, Repair.repair(Stream.fromIterable(raws)))
+import { edit, repair, test, verify, world } from "../support/Damaged.ts"
 
 const kinds = ({ findings }: Verify.Report) => findings.map(({ kind, mend, table }) => `${table} ${kind} ${mend}`)
-
-const test = <E>(name: string, self: Effect.Effect<void, E, Crypto.Crypto | Scope.Scope>) =>
-  it.scoped(name, () => Effect.provide(self, Crypto.layer))
 
 describe("Verify", () => {
   test(

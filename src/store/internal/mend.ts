@@ -19,7 +19,7 @@ const { query, statement } = Transaction
 
 export type Needs = Pick<Verifying<never, never>, "crypto" | "format" | "tables">
 
-const selectTables = query(`SELECT name FROM sqlite_schema WHERE type = 'table'`)
+const selectTables = query(`SELECT lower(name) AS name FROM sqlite_schema WHERE lower(type) = 'table'`)
 
 /** The tables that there are. */
 export const tables: Effect.Effect<ReadonlySet<string>, SqlError, SqlClient> = Effect.map(

@@ -31,7 +31,7 @@ const selectTaken = query(`SELECT log FROM applecart_logs WHERE author = ? AND l
  */
 export const mendLog = (needs: Needs, log: number): Effect.Effect<boolean, SqlError, SqlClient | Transaction> =>
   Effect.gen(function* () {
-    const { first, last, prunedBelow, whole } = yield* walk(needs, log)
+    const { first, last, prunedBelow, top, whole } = yield* walk(needs, log)
     if (first?.fields === undefined || last === undefined) return false
     const { verifyingKey } = first.header
     const { logId } = first.fields
@@ -42,7 +42,9 @@ export const mendLog = (needs: Needs, log: number): Effect.Effect<boolean, SqlEr
     const headId = Cells.hash(kept, "head_id")
     const isAhead =
       headSeqNum !== undefined && headId !== undefined && headSeqNum > last.seqNum && headId !== last.read?.id
-    const isOther = last.read === undefined && headId !== undefined
+    // A damaged row may say a number that was never given, and whoever goes on behind that goes on behind nothing.
+    const isWhole = last.read === undefined && top?.id === headId && top?.header.seqNum === headSeqNum
+    const isOther = last.read === undefined && headId !== undefined && !isWhole
     const head =
       isAhead || isOther || last.read === undefined
         ? { seqNum: isOther ? last.seqNum : headSeqNum, id: headId }
@@ -56,6 +58,7 @@ export const mendLog = (needs: Needs, log: number): Effect.Effect<boolean, SqlEr
 const walk = (needs: Needs, log: number) =>
   Effect.gen(function* () {
     let first: Read | undefined
+    let top: Read | undefined
     let last: { readonly seqNum: number; readonly read: Read | undefined } | undefined
     let prunedBelow = 0
     let whole = true
@@ -67,6 +70,7 @@ const walk = (needs: Needs, log: number) =>
         const own = read?.header.seqNum === seqNum ? read : undefined
         last = { seqNum, read: own }
         after = seqNum
+        top = own ?? top
         if (own?.fields === undefined) whole = false
         else {
           first ??= own
@@ -74,7 +78,7 @@ const walk = (needs: Needs, log: number) =>
           if (own.fields.prune && !skipped) prunedBelow = seqNum
         }
       }
-      if (rows.length < pageSize) return { first, last, prunedBelow, whole }
+      if (rows.length < pageSize) return { first, last, prunedBelow, top, whole }
     }
   })
 

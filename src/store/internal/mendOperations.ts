@@ -176,12 +176,30 @@ const timeBefore = (position: number) =>
     return Cells.integer(row, "accepted_at") ?? (yield* Clock.currentTimeMillis)
   })
 
-const selectBounds = query(
-  `SELECT coalesce((SELECT max(position) FROM applecart_operations
-       WHERE log = ? AND seq_num < ? AND seq_num >= 0 OR id IN (SELECT unhex(value) FROM json_each(?))), 0) AS low,
-     (SELECT max(seq_num) FROM applecart_operations WHERE log = ? AND seq_num < ?) AS before,
-     coalesce((SELECT min(position) FROM applecart_operations WHERE log = ? AND seq_num > ?),
-       (SELECT max(seq) + 1 FROM sqlite_sequence WHERE name = 'applecart_operations')) AS high`
+const selectBefore = query(
+  `SELECT ${columns} FROM applecart_operations WHERE log = ? AND seq_num < ? AND seq_num >= 0 ORDER BY seq_num DESC LIMIT 1`
+)
+// What is no number is larger than every number.
+const selectBehind = query(
+  `SELECT ${columns} FROM applecart_operations
+   WHERE log = ? AND seq_num > ? AND typeof(seq_num) = 'integer' ORDER BY seq_num LIMIT 1`
+)
+
+/** The row next to a place of a log. `whole`: that holds; the columns of one that does not may say what is not so, the place that is looked for among it. */
+const beside = (needs: Needs, select: typeof selectBefore, log: number, place: number, whole: boolean) =>
+  Effect.gen(function* () {
+    for (let at = place; ; ) {
+      const [row] = yield* select(log, at)
+      const seqNum = row === undefined ? undefined : Cells.integer(row, "seq_num")
+      if (row === undefined || seqNum === undefined) return undefined
+      if (!whole || (yield* readOf(needs, row))?.header.seqNum === seqNum) return row
+      at = seqNum
+    }
+  })
+
+const selectPrevious = query(
+  `SELECT coalesce((SELECT max(position) FROM applecart_operations WHERE id IN (SELECT unhex(value) FROM json_each(?))), 0) AS low,
+     (SELECT max(seq) + 1 FROM sqlite_sequence WHERE name = 'applecart_operations') AS high`
 )
 // What the causal graph numbers it numbers in the order of acceptance.
 const selectNeighbours = query(
@@ -201,22 +219,33 @@ const selectHole = query(
    LIMIT 1 OFFSET ?`
 )
 
-/** A position that was given and is not taken (`last`: by anything that is whole), behind all that it comes after and before what comes after it. */
-const hole = (needs: Needs, read: Read, log: number, last: boolean) =>
+/** Between which positions an operation stood: behind all that it comes after and before what comes after it; as far as rows that are `whole` say it, or any. */
+const boundsOf = (needs: Needs, read: Read, log: number, whole: boolean) =>
   Effect.gen(function* () {
     const { seqNum } = read.header
-    const previous = Rows.list(read.fields?.previous ?? [])
-    const [bounds = {}] = yield* selectBounds(log, seqNum, previous, log, seqNum, log, seqNum)
+    const before = yield* beside(needs, selectBefore, log, seqNum, whole)
+    const behind = yield* beside(needs, selectBehind, log, seqNum, whole)
+    const [all = {}] = yield* selectPrevious(Rows.list(read.fields?.previous ?? []))
     const [near = {}] = needs.tables.has("applecart_causal") ? yield* selectNeighbours(Hash.toBytes(read.id)) : []
-    const low = Math.max(Cells.integer(bounds, "low") ?? 0, Cells.integer(near, "low") ?? 0)
-    const high = Math.min(Cells.integer(bounds, "high") ?? 0, Cells.integer(near, "high") ?? Infinity)
+    const at = (row: Row = {}, column = "position") => Cells.integer(row, column)
+    const low = Math.max(at(before) ?? 0, at(all, "low") ?? 0, at(near, "low") ?? 0)
+    const high = Math.min(at(behind) ?? at(all, "high") ?? 0, at(near, "high") ?? Infinity)
     // Those before it in its log that are missing as well have the first ones.
-    const missing = Math.max(0, seqNum - (Cells.integer(bounds, "before") ?? -1) - 1)
-    const between = read.fields?.prune === true || low === Cells.integer(near, "low") ? 0 : missing
-    const [row] = yield* selectHole(low, high, between)
+    const missing = Math.max(0, seqNum - (at(before, "seq_num") ?? -1) - 1)
+    return { low, high, skip: read.fields?.prune === true || low === at(near, "low") ? 0 : missing }
+  })
+
+/** A position that was given and is not taken (`last`: by anything that is whole), where the operation may have stood. */
+const hole = (needs: Needs, read: Read, log: number, last: boolean) =>
+  Effect.gen(function* () {
+    const { high, low, skip } = yield* boundsOf(needs, read, log, false)
+    const [row] = yield* selectHole(low, high, skip)
     if (row !== undefined || !last) return Cells.integer(row ?? {}, "hole")
+    const wide = yield* boundsOf(needs, read, log, true)
+    const [free] = yield* selectHole(wide.low, wide.high, skip)
+    if (free !== undefined) return Cells.integer(free, "hole")
     const damaged: Array<number> = []
-    for (const one of yield* selectBetween(low, high)) {
+    for (const one of yield* selectBetween(wide.low, wide.high)) {
       const position = Cells.integer(one, "position")
       if (position !== undefined && (yield* readOf(needs, one)) === undefined) damaged.push(position)
     }

@@ -3,15 +3,13 @@ import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import type { Hash } from "../../core/Hash.ts"
-import * as LogId from "../../core/LogId.ts"
 import * as Topic from "../../core/Topic.ts"
-import * as VerifyingKey from "../../core/VerifyingKey.ts"
 import { query } from "../Transaction.ts"
 import type { Row } from "./capability.ts"
 import * as Cells from "./cells.ts"
 import { pageSize, unlessDamaged } from "./scan.ts"
 import { examine, found, type Read, type Verifying } from "./verifying.ts"
-import { reasons } from "./verifyOperations.ts"
+import { claimed, isLogOf, reasons } from "./verifyOperations.ts"
 
 const operations = "applecart_operations"
 const table = "applecart_logs"
@@ -62,7 +60,6 @@ const selectRows = query(
 )
 const selectRow = query(`SELECT position, id, seq_num, header, NULL AS body FROM ${operations} WHERE position = ?`)
 const selectLog = query(`SELECT * FROM ${table} WHERE log = ?`)
-const selectClaimed = query(`SELECT log FROM ${table} WHERE author = ? AND log_id = ?`)
 
 /** A log that is being walked. */
 interface Walk {
@@ -72,6 +69,8 @@ interface Walk {
   /** Whether its row was told to be wrong, so that not every operation says it again. */
   told: boolean
   before: Step | undefined
+  /** The last one that is what its place says. */
+  top: Read | undefined
   prunedBelow: number
   /** Whether all of its operations could be read. */
   whole: boolean
@@ -93,6 +92,7 @@ const begin = (log: number): Effect.Effect<Walk, SqlError, SqlClient> =>
     kept: typeof rows === "string" ? undefined : rows[0],
     told: false,
     before: undefined,
+    top: undefined,
     prunedBelow: 0,
     whole: true,
     first: undefined,
@@ -127,7 +127,8 @@ const step = <E, R>(
     // Whether it prunes nobody can say.
     if (own.fields === undefined) walk.whole = false
     walk.first ??= own
-    yield* ownLog(verifying, walk, own, position)
+    walk.top = own
+    yield* ownLog(verifying, walk, own)
     if (own.fields === undefined || own.fields.prune) return
     yield* follows(verifying, before, own, position)
   })
@@ -157,30 +158,17 @@ const follows = <E, R>(verifying: Verifying<E, R>, before: Step | undefined, own
     }
   })
 
-/** Whether it is in its own log. */
-const ownLog = <E, R>(verifying: Verifying<E, R>, walk: Walk, own: Read, position: number) =>
+/** Whether the row of its log says that it is its log. An operation that stands in another's was told where it was looked at. */
+const ownLog = <E, R>(verifying: Verifying<E, R>, walk: Walk, own: Read) =>
   Effect.gen(function* () {
-    if (own.fields === undefined) return
-    const { fields, header } = own
     const { kept } = walk
-    if (
-      kept !== undefined &&
-      Cells.key(kept, "author") === header.verifyingKey &&
-      Cells.logId(kept, "log_id") === fields.logId
-    )
-      return
-    const claimed = yield* unlessDamaged(
-      selectClaimed(VerifyingKey.toBytes(header.verifyingKey), LogId.toBytes(fields.logId))
-    )
-    const place = { author: header.verifyingKey, logId: fields.logId, seqNum: header.seqNum, mend: "derived" as const }
-    if (typeof claimed !== "string" && claimed.length > 0) {
-      const detail = `it stands in log ${walk.log}, and its header says that it is of another`
-      yield* found(verifying, { ...place, kind: "Column", table: operations, key: position, id: own.id, detail })
-    } else if (!walk.told) {
-      walk.told = true
-      const detail = kept === undefined ? "it is not there" : "its author or log id is not that of its operations"
-      yield* found(verifying, { ...place, seqNum: undefined, kind: "Log", table, key: walk.log, detail })
-    }
+    if (walk.told || isLogOf(kept ?? {}, own)) return
+    const log = yield* claimed(own)
+    if (log !== undefined && log !== walk.log) return
+    walk.told = true
+    const detail = kept === undefined ? "it is not there" : "its author or log id is not that of its operations"
+    const place = { author: own.header.verifyingKey, logId: own.fields?.logId, mend: "derived" as const }
+    yield* found(verifying, { ...place, kind: "Log", table, key: walk.log, detail })
   })
 
 /** What is kept about a log, when all of its operations were seen. */
@@ -195,26 +183,40 @@ const end = <E, R>(verifying: Verifying<E, R>, walk: Walk): Effect.Effect<void, 
       }
       return
     }
-    const headSeqNum = Cells.integer(kept, "head_seq_num")
-    const headId = Cells.hash(kept, "head_id")
-    const wrong = (detail: string) =>
-      found(verifying, { kind: "Log", mend: "derived", table, key: walk.log, ...placeOf(walk), detail })
-    const isLast = headSeqNum === before.seqNum
-    if (before.read !== undefined && headId === before.read.id) {
-      if (!isLast) yield* wrong(`its head is number ${before.seqNum}, and not ${headSeqNum}`)
-    } else if (headSeqNum === undefined || headId === undefined || headSeqNum < before.seqNum) {
-      yield* wrong(`its head is not the operation number ${before.seqNum}`)
-    } else if (isLast && before.sound) {
-      yield* wrong("the id of its head is not that of its last operation")
-    } else {
-      yield* missingEnd(verifying, walk, { headId, headSeqNum, before, isLast })
-    }
+    yield* aboutHead(verifying, walk, kept, before)
     const prunedBelow = Cells.integer(kept, "pruned_below")
     if (prunedBelow === undefined || (walk.whole && prunedBelow !== walk.prunedBelow)) {
-      yield* wrong(`it was pruned below ${walk.prunedBelow}, and not ${prunedBelow}`)
+      yield* wrong(verifying, walk, `it was pruned below ${walk.prunedBelow}, and not ${prunedBelow}`)
     }
     yield* aboutTopic(verifying, walk, kept)
   })
+
+const wrong = <E, R>(verifying: Verifying<E, R>, walk: Walk, detail: string) =>
+  found(verifying, { kind: "Log", mend: "derived", table, key: walk.log, ...placeOf(walk), detail })
+
+/** The head of a log is its last operation. `before`: the last row. */
+const aboutHead = <E, R>(
+  verifying: Verifying<E, R>,
+  walk: Walk,
+  kept: Row,
+  before: Step
+): Effect.Effect<void, E, R> => {
+  const headSeqNum = Cells.integer(kept, "head_seq_num")
+  const headId = Cells.hash(kept, "head_id")
+  const isHead = (read: Read | undefined) => read?.id === headId && read?.header.seqNum === headSeqNum
+  // A damaged row may say a number that was never given: a head that is here and whole knows better.
+  if (isHead(before.read) || (before.read?.header.seqNum !== before.seqNum && isHead(walk.top))) return Effect.void
+  if (before.read !== undefined && headId === before.read.id) {
+    return wrong(verifying, walk, `its head is number ${before.seqNum}, and not ${headSeqNum}`)
+  }
+  if (headSeqNum === undefined || headId === undefined || headSeqNum < before.seqNum) {
+    return wrong(verifying, walk, `its head is not the operation number ${before.seqNum}`)
+  }
+  const isLast = headSeqNum === before.seqNum
+  return isLast && before.sound
+    ? wrong(verifying, walk, "the id of its head is not that of its last operation")
+    : missingEnd(verifying, walk, { headId, headSeqNum, before, isLast })
+}
 
 /** The head names an operation that is not here, or is damaged. */
 const missingEnd = <E, R>(

@@ -3,7 +3,9 @@ import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Bytes from "../../core/Bytes.ts"
-import type { Hash } from "../../core/Hash.ts"
+import { toBytes, type Hash } from "../../core/Hash.ts"
+import * as LogId from "../../core/LogId.ts"
+import * as VerifyingKey from "../../core/VerifyingKey.ts"
 import { query } from "../Transaction.ts"
 import type { Row } from "./capability.ts"
 import * as Cells from "./cells.ts"
@@ -96,6 +98,22 @@ export const logsOf = (rows: ReadonlyArray<Row>): Effect.Effect<ReadonlyMap<unkn
     (logs) => new Map(typeof logs === "string" ? [] : logs.map((row) => [row["log"], row] as const))
   )
 
+const selectClaimed = query(`SELECT log FROM applecart_logs WHERE author = ? AND log_id = ?`)
+
+/** The number of the log that an operation is of by its header, if there is such a log. */
+export const claimed = ({ fields, header }: Read): Effect.Effect<number | undefined, SqlError, SqlClient> =>
+  fields === undefined
+    ? Effect.succeed(undefined)
+    : Effect.map(
+        unlessDamaged(selectClaimed(VerifyingKey.toBytes(header.verifyingKey), LogId.toBytes(fields.logId))),
+        (rows) => (typeof rows === "string" ? undefined : Cells.integer(rows[0] ?? {}, "log"))
+      )
+
+/** Whether the row of a log is that of an operation, as far as its extensions can be read. */
+export const isLogOf = (log: Row, { fields, header }: Read): boolean =>
+  fields === undefined ||
+  (Cells.key(log, "author") === header.verifyingKey && Cells.logId(log, "log_id") === fields.logId)
+
 const page = <E, R>(verifying: Verifying<E, R>, rows: ReadonlyArray<Row>) =>
   Effect.gen(function* () {
     const logs = yield* logsOf(rows)
@@ -110,6 +128,12 @@ const page = <E, R>(verifying: Verifying<E, R>, rows: ReadonlyArray<Row>) =>
       if (read !== undefined) {
         const isKept = row["body"] !== null
         const why = decided.get(read.id)
+        // As the row says, whatever an index says of it.
+        const log = isLogOf(logs.get(row["log"]) ?? {}, read) ? undefined : yield* claimed(read)
+        if (log !== undefined && log !== Cells.integer(row, "log")) {
+          const detail = `it stands in log ${Cells.integer(row, "log")}, and its header says that it is of another`
+          yield* found(verifying, { ...where, kind: "Column", mend: "derived", detail })
+        }
         if (isKept && why !== undefined) {
           const detail = `its body is here although it was ${why}`
           yield* found(verifying, { ...where, kind: "BodyKept", mend: "derived", detail })
@@ -141,7 +165,14 @@ const selectById = query(
    WHERE id > ? ORDER BY id LIMIT ${pageSize}`
 )
 // In the order of the list: one behind the other they would be found by another way than one by itself.
-const selectPresent = query(`SELECT o.position FROM json_each(?) AS k CROSS JOIN ${table} AS o ON o.position = k.value`)
+const selectPresent = query(
+  `SELECT o.position, o.id FROM json_each(?) AS k CROSS JOIN ${table} AS o ON o.position = k.value`
+)
+
+const selectElsewhere = query(
+  `SELECT 1 FROM ${table} INDEXED BY sqlite_autoindex_applecart_operations_1 WHERE id IN (?, ?) AND position <> ? LIMIT 1`
+)
+const selectHeader = query(`SELECT header FROM ${table} WHERE position = ?`)
 
 /** Names the operations that an index knows and that are not where it says, or cannot be read there. */
 const indexed = <E, R>(verifying: Verifying<E, R>) =>
@@ -155,7 +186,7 @@ const indexed = <E, R>(verifying: Verifying<E, R>) =>
       for (const row of rows) {
         const key = Cells.integer(row, "position")
         const id = Cells.hash(row, "id")
-        if (key === undefined || id === undefined || there.has(key)) continue
+        if (key === undefined || id === undefined || (yield* isThere(verifying, there, key, id))) continue
         const detail = "an index says that it is here, and it cannot be read"
         yield* found(verifying, { kind: "Unreadable", mend: "source", table, key, id, detail })
       }
@@ -167,17 +198,38 @@ const indexed = <E, R>(verifying: Verifying<E, R>) =>
     }
   })
 
-/** Which of these positions can be read. */
-const present = (positions: ReadonlyArray<number>): Effect.Effect<ReadonlySet<number>, SqlError, SqlClient> =>
+/** What can be read at these positions, by what its row says that it is. */
+const present = (positions: ReadonlyArray<number>): Effect.Effect<Present, SqlError, SqlClient> =>
   Effect.gen(function* () {
     const rows = yield* unlessDamaged(selectPresent(Rows.list(positions)))
-    if (typeof rows !== "string") return new Set(rows.flatMap((row) => Cells.integer(row, "position") ?? []))
-    const there = new Set<number>()
-    for (const position of positions) {
-      const one = yield* unlessDamaged(selectPresent(Rows.list([position])))
-      if (typeof one !== "string" && one.length > 0) there.add(position)
+    const there = new Map<number, Hash | undefined>()
+    const add = (row: Row) => there.set(Cells.integer(row, "position") ?? 0, Cells.hash(row, "id"))
+    if (typeof rows !== "string") rows.forEach(add)
+    else {
+      for (const position of positions) {
+        const one = yield* unlessDamaged(selectPresent(Rows.list([position])))
+        if (typeof one !== "string") one.forEach(add)
+      }
     }
     return there
+  })
+
+type Present = ReadonlyMap<number, Hash | undefined>
+
+/**
+ * Whether what stands at a position is what an index says. Where its id is another one that may be what is damaged; but what by
+ * its id or its header is known at another position hides what stood here.
+ */
+const isThere = <E, R>({ crypto }: Verifying<E, R>, there: Present, key: number, id: Hash) =>
+  Effect.gen(function* () {
+    const other = there.get(key)
+    if (!there.has(key) || other === id) return there.has(key)
+    const rows = yield* unlessDamaged(selectHeader(key))
+    const header = typeof rows === "string" ? undefined : Cells.blob(rows[0] ?? {}, "header")
+    const ids = [other, header === undefined ? undefined : crypto.hash(header)]
+    const known = ids.map((one) => (one === undefined ? null : toBytes(one)))
+    const elsewhere = yield* unlessDamaged(selectElsewhere(...known, key))
+    return typeof elsewhere === "string" || elsewhere.length === 0
   })
 
 const selectPruned = query(
