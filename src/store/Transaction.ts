@@ -26,7 +26,13 @@ import { typed } from "./internal/damaged.ts"
 import { transact } from "./internal/transact.ts"
 
 export { Transaction, type Row, type Service } from "./internal/capability.ts"
-export { CommitFailed, TransactionClosed, TransactionControl, TransactionLost } from "./internal/transactionErrors.ts"
+export {
+  CommitFailed,
+  PartFailed,
+  TransactionClosed,
+  TransactionControl,
+  TransactionLost
+} from "./internal/transactionErrors.ts"
 
 /** How a transaction is run. */
 export interface Options {
@@ -68,6 +74,21 @@ export const run = <A, E, R>(
  */
 export const savepoint = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R | Transaction> =>
   withTransaction((transaction) => transaction.savepoint(self))
+
+/**
+ * Runs the effect in a part of the transaction that ends with it, as a {@link savepoint} does: a statement that comes later, from a
+ * fiber that it left behind, fails. But it cannot be undone by itself, which makes it cheaper by two statements. Its failure is
+ * handed on; where it has written before, the whole transaction is lost: whatever comes next, COMMIT too, fails with
+ * {@link PartFailed}. Databases other than SQLite get a savepoint.
+ */
+export const part = <A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R | Transaction> =>
+  withTransaction((transaction) => transaction.part(self))
+
+/** Fails with {@link TransactionLost} if nothing of the transaction can be committed any more. */
+export const check: Effect.Effect<void, SqlError, Transaction> = Effect.flatMap(
+  Transaction,
+  (transaction) => transaction.check
+)
 
 /**
  * Runs the effect after the outermost commit, when the connection is free again; in order, and not interrupted, so that

@@ -8,6 +8,7 @@ import * as Schedule from "effect/Schedule"
 import * as SqlReason from "../SqlReason.ts"
 import type { Row } from "./capability.ts"
 import type { Restore } from "./context.ts"
+import * as Prepared from "./prepared.ts"
 import * as Root from "./root.ts"
 
 export interface BeginOptions {
@@ -66,13 +67,17 @@ const beginSqlite = (
   restore: Restore
 ): Effect.Effect<Effect.Effect<void>, SqlError> => {
   let setBack: Effect.Effect<void> = Effect.void
+  const ready = Effect.map(Prepared.of(root.connection), (prepared) => {
+    root.prepared = prepared
+  })
   const durable = Effect.flatMap(setting(root, "synchronous"), (before) => {
     if (before >= full) return Effect.void
     setBack = Root.setBack(root, "synchronous", before)
     return Effect.asVoid(Root.control(root, "PRAGMA synchronous = FULL"))
   })
   const begun = patiently(root, options.busyLimit ?? "5 seconds", restore)
-  return Effect.matchCauseEffect(options.durable === true ? Effect.zipRight(durable, begun) : begun, {
+  const whole = Effect.zipRight(ready, options.durable === true ? Effect.zipRight(durable, begun) : begun)
+  return Effect.matchCauseEffect(whole, {
     onSuccess: () => Effect.succeed(setBack),
     // Some failures are reported after it was begun, and an interruption may come just then.
     onFailure: (cause) =>

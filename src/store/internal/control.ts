@@ -24,6 +24,13 @@ export const isControl = (sql: string): boolean => {
   }
 }
 
+/** True for a statement that can only read: a SELECT that begins with that word. */
+export const isRead = (sql: string): boolean => {
+  let start = 0
+  while (isSpace(sql.charCodeAt(start))) start++
+  return (sql.charCodeAt(start) | 0x20) === 0x73 && /^select\b/i.test(sql.slice(start, start + 7))
+}
+
 const isSpace = (code: number) => code === 0x20 || (code >= 0x09 && code <= 0x0d) || code === 0xfeff
 
 const ignored = String.raw`(?:[\s;\ufeff]|--[^\n]*(?:\n|$)|/\*[\s\S]*?\*/)*`

@@ -1,5 +1,5 @@
 /**
- * One level of a transaction: the outermost, or a savepoint. It is the connection that its statements get, and guards it:
+ * One level of a transaction: the outermost, a savepoint, or a part without one. It is the connection that its statements get, and guards it:
  *
  * - statements on the one connection run one after the other, so that nothing comes between a failure and finding out what
  *   it did to the transaction, or between the last statement and COMMIT;
@@ -17,12 +17,15 @@ import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
 import type { Row, Service } from "./capability.ts"
 import { leave, within, type Restore } from "./context.ts"
-import { isControl } from "./control.ts"
+import { isControl, isRead } from "./control.ts"
 import * as Root from "./root.ts"
 import { finish, settle } from "./settle.ts"
 import { TransactionClosed, TransactionControl } from "./transactionErrors.ts"
 
 type Transform = (<A extends object>(row: ReadonlyArray<A>) => ReadonlyArray<A>) | undefined
+
+/** Whether the database undoes it by itself. The outermost level is one that it does. */
+export type Kind = "savepoint" | "part"
 
 /** An open (or ended) level. A class, because one is made per savepoint and its methods are shared. */
 export class Level implements Connection, Service {
@@ -30,15 +33,18 @@ export class Level implements Connection, Service {
   readonly parent: Level | undefined
   readonly depth: number
   readonly name: string
+  /** For a part without a savepoint: how many statements may have written before it. */
+  readonly writesBefore: number | undefined
   open = true
   child: Level | undefined = undefined
   hooks: Array<Effect.Effect<void>> | undefined = undefined
 
-  constructor(root: Root.Root, parent: Level | undefined) {
+  constructor(root: Root.Root, parent: Level | undefined, kind: Kind) {
     this.root = root
     this.parent = parent
     this.depth = parent === undefined ? 0 : parent.depth + 1
     this.name = `applecart_${this.depth}_${root.generation}`
+    this.writesBefore = kind === "part" ? root.writes : undefined
   }
 
   execute(
@@ -46,7 +52,11 @@ export class Level implements Connection, Service {
     params: ReadonlyArray<unknown>,
     transform?: Transform
   ): Effect.Effect<ReadonlyArray<Row>, SqlError> {
-    return guarded(this, sql, () => this.root.connection.execute(sql, params, transform))
+    return guarded(this, sql, () =>
+      transform === undefined
+        ? Root.execute(this.root, sql, params)
+        : this.root.connection.execute(sql, params, transform)
+    )
   }
   executeRaw(sql: string, params: ReadonlyArray<unknown>): Effect.Effect<unknown, SqlError> {
     return guarded(this, sql, () => this.root.connection.executeRaw(sql, params))
@@ -70,7 +80,15 @@ export class Level implements Connection, Service {
   }
 
   savepoint<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> {
-    return Effect.uninterruptibleMask((restore) => begin(this, self, restore))
+    return Effect.uninterruptibleMask((restore) => begin(this, self, "savepoint", restore))
+  }
+
+  part<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> {
+    return Effect.uninterruptibleMask((restore) => begin(this, self, this.root.sqlite ? "part" : "savepoint", restore))
+  }
+
+  get check(): Effect.Effect<void, SqlError> {
+    return Effect.suspend(() => this.root.lost ?? Effect.void)
   }
 
   defer<R>(effect: Effect.Effect<unknown, never, R>): Effect.Effect<void, never, R> {
@@ -145,20 +163,24 @@ const claimed = <A>(
   restore: Restore
 ): Effect.Effect<A, SqlError> => {
   root.busy = true
+  if (!isRead(sql)) root.writes += 1
   // SQLite's calls are synchronous, so that there is nothing to wait for; and the cache of prepared statements of its client never
   // again answers for one whose first preparation was interrupted.
   const run = root.sqlite ? attempt(evaluate) : restore(attempt(evaluate))
   return Effect.matchCauseEffect(run, {
     onSuccess: (a) => {
+      root.prepared?.forget()
       if (root.aborted !== undefined && /^\s*rollback\b/i.test(sql)) root.aborted = undefined
       Root.free(root)
       return Exit.succeed(a)
     },
-    onFailure: (cause) =>
-      Effect.flatMap(Root.examine(root, cause), () => {
+    onFailure: (cause) => {
+      root.prepared?.forget()
+      return Effect.flatMap(Root.examine(root, cause), () => {
         Root.free(root)
         return Effect.failCause(cause)
       })
+    }
   })
 }
 
@@ -174,6 +196,7 @@ const attempt = <A>(evaluate: () => Effect.Effect<A, SqlError>): Effect.Effect<A
 const begin = <A, E, R>(
   parent: Level,
   self: Effect.Effect<A, E, R>,
+  kind: Kind,
   restore: Restore
 ): Effect.Effect<A, E | SqlError, R> =>
   Effect.withFiberRuntime((fiber) => {
@@ -182,13 +205,14 @@ const begin = <A, E, R>(
     if (why !== undefined) return Effect.fail(why)
     const child = parent.child
     // Somebody inside the child who holds on to its parent: waiting would be for itself.
-    if (child !== undefined && isInside(fiber.currentContext, child)) return begin(child, self, restore)
+    if (child !== undefined && isInside(fiber.currentContext, child)) return begin(child, self, kind, restore)
     if (root.busy || child !== undefined)
-      return Effect.zipRight(restore(Root.changed(root)), begin(parent, self, restore))
-    const level = new Level(root, parent)
+      return Effect.zipRight(restore(Root.changed(root)), begin(parent, self, kind, restore))
+    const level = new Level(root, parent, kind)
     const outside = fiber.currentContext
-    root.busy = true
     parent.child = level
+    if (kind === "part") return within(level, self, outside, restore, (exit) => settle(level, parent, exit))
+    root.busy = true
     return Effect.matchCauseEffect(Root.control(root, `SAVEPOINT ${level.name}`), {
       onSuccess: () => {
         Root.free(root)

@@ -9,6 +9,7 @@ import * as Exit from "effect/Exit"
 import * as Schedule from "effect/Schedule"
 import type { Row } from "./capability.ts"
 import type { Level } from "./level.ts"
+import type { Prepared } from "./prepared.ts"
 import { describe, TransactionLost } from "./transactionErrors.ts"
 
 /** What tells clients apart. Their copies (`withoutTransforms`) differ, but reserve in the same way. */
@@ -22,6 +23,8 @@ export interface Root {
   readonly outer: Level | undefined
   /** The context that the transaction was started with. */
   readonly outside: Context.Context<never>
+  /** Its statements, where they can be prepared once. */
+  prepared: Prepared | undefined
   /** A statement is on the connection. */
   busy: boolean
   waiters: Array<() => void>
@@ -31,6 +34,8 @@ export interface Root {
   gone: boolean
   /** Not on SQLite: the failure after which the database takes no statements until it is rolled back to a savepoint. */
   aborted: Cause.Cause<unknown> | undefined
+  /** How many statements were run that may have written. */
+  writes: number
   /** Part of savepoints' names; raised when one may have been left behind, so that it is not mistaken for another. */
   generation: number
   /** What is still to be done before the connection is given back, because it failed. */
@@ -39,11 +44,13 @@ export interface Root {
 
 export const make = (fixed: Pick<Root, "key" | "connection" | "sqlite" | "outer" | "outside">): Root => ({
   ...fixed,
+  prepared: undefined,
   busy: false,
   waiters: [],
   lost: undefined,
   gone: false,
   aborted: undefined,
+  writes: 0,
   generation: 0,
   chores: []
 })
@@ -75,11 +82,20 @@ export const claim = (root: Root): Effect.Effect<void> =>
     return Effect.void
   })
 
-/** A statement of our own. SQLite takes it prepared, which is faster; other drivers do not prepare such statements. */
-export const control = (root: Root, sql: string): Effect.Effect<ReadonlyArray<Row>, SqlError> => {
-  if (root.sqlite) return root.connection.execute(sql, [], undefined)
-  return Effect.suspend(() => root.connection.executeUnprepared(sql, [], undefined))
-}
+/**
+ * A statement of our own. SQLite takes it prepared, which is faster; other drivers do not prepare such statements. Suspended,
+ * since a PRAGMA does its work where it is prepared.
+ */
+export const control = (root: Root, sql: string): Effect.Effect<ReadonlyArray<Row>, SqlError> =>
+  Effect.suspend(() => (root.sqlite ? execute(root, sql, []) : root.connection.executeUnprepared(sql, [], undefined)))
+
+/** Any statement, in the quickest way there is; to be run at once. */
+export const execute = (
+  root: Root,
+  sql: string,
+  params: ReadonlyArray<unknown>
+): Effect.Effect<ReadonlyArray<Row>, SqlError> =>
+  root.prepared === undefined ? root.connection.execute(sql, params, undefined) : root.prepared.statement(sql, params)
 
 /** After a statement of our own failed: finds out what became of the transaction. */
 export const failed = (root: Root, cause: Cause.Cause<unknown>): Effect.Effect<void> => {

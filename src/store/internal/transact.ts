@@ -33,7 +33,7 @@ export const transact = <A, E, R>(
           onFailure: (cause) => Effect.zipRight(Scope.close(scope, Exit.failCause(cause)), Effect.failCause(cause)),
           onSuccess: (connection) => {
             const root = rootOf(client, connection, fiber.currentContext)
-            return outermost(new Level(root, undefined), self, options, restore).pipe(
+            return outermost(new Level(root, undefined, "savepoint"), self, options, restore).pipe(
               // The connection first: what comes after the commit may need it.
               Effect.onExit((exit) => Root.giveBack(root, Scope.close(scope, exit))),
               Effect.flatMap(announce)

@@ -36,7 +36,7 @@ export class TransactionClosed extends SqlError {
  * savepoint could not be undone. Nothing of it was or will be committed. `original` is the error that began it.
  */
 export class TransactionLost extends SqlError {
-  override readonly name = "TransactionLost"
+  override readonly name: string = "TransactionLost"
   readonly original: unknown
   constructor(options: { readonly original: unknown }) {
     super({
@@ -45,6 +45,11 @@ export class TransactionLost extends SqlError {
     })
     this.original = options.original
   }
+}
+
+/** A `Transaction.part` failed after it had written. What it wrote goes only with all the rest, so the transaction is lost. */
+export class PartFailed extends TransactionLost {
+  override readonly name = "PartFailed"
 }
 
 /** A statement inside a transaction tried to end it or to begin another one. */
