@@ -152,6 +152,8 @@ export const work = <A, E, R>(
     if (!found && !create) return yield* new NoDatabase({ file, detail: noTables })
     return yield* Effect.gen(function* () {
       const controller = yield* StreamController.make({
+        // No application takes its time; and what is counted is the same on a slow machine.
+        batchSize: 500,
         pipeline: Pipeline.make(LogIntegrity.processor).pipe(
           Pipeline.andThen(CausalOrder.processor),
           Pipeline.andThen(Pruning.processor),

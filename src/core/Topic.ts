@@ -32,8 +32,15 @@ export const toBytes: (self: Topic) => Uint8Array = Bytes.fromHex
 export const short = (self: Topic): string => self.slice(0, 8)
 
 /** The log id under which every author writes about this topic: BLAKE3 of the 32 bytes (p2panda node, `LogId::from_topic`). */
-export const logId = (crypto: Crypto.Service, topic: Topic): LogId.LogId =>
-  LogId.fromBytes(Bytes.fromHex(crypto.hash(toBytes(topic))))
+export const logId = (crypto: Crypto.Service, topic: Topic): LogId.LogId => {
+  if (last?.topic !== topic || last.crypto !== crypto) {
+    last = { crypto, topic, logId: LogId.fromBytes(Bytes.fromHex(crypto.hash(toBytes(topic)))) }
+  }
+  return last.logId
+}
+
+/** Whoever hands operations over has many of one topic. */
+let last: { readonly crypto: Crypto.Service; readonly topic: Topic; readonly logId: LogId.LogId } | undefined
 
 /**
  * The topic that people call `text`: 64 hex characters are the topic itself (in either case), any other text is hashed

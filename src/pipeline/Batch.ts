@@ -3,7 +3,7 @@
  * second operation of a log may pass depends on what the application said to the first.
  *
  * Nothing that an operation did is written before it has passed everything: processors' states are values, and the
- * application's statements stand under a savepoint. What the accepted ones leave is written at the end, a statement per
+ * application's statements stand in a part of their own ({@link Handling}). What the accepted ones leave is written at the end, a statement per
  * table; earlier only before an operation that removes others, which may have come in this very batch.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
@@ -12,11 +12,11 @@ import * as Effect from "effect/Effect"
 import type { Hash } from "../core/Hash.ts"
 import type * as Log from "../core/Log.ts"
 import * as Notices from "../store/Notices.ts"
-import * as Operations from "../store/Operations.ts"
 import * as Removal from "../store/Removal.ts"
 import * as Transaction from "../store/Transaction.ts"
 import type * as Application from "./Application.ts"
 import * as Event from "./Event.ts"
+import * as Known from "./internal/known.ts"
 import * as Ledger from "./internal/ledger.ts"
 import type * as Pipeline from "./Pipeline.ts"
 import * as Rejection from "./Rejection.ts"
@@ -32,6 +32,16 @@ export type Decided<E> =
   | { readonly _tag: "Accepted"; readonly position: number }
   | Pipeline.Deferred
   | { readonly _tag: "Rejected"; readonly processor: string; readonly error: E | Rejection.BuiltIn }
+
+/**
+ * How handlers are run, whose statements go with a rejection:
+ *
+ * - `apart`: each under a savepoint. A rejection undoes what it wrote, and the batch goes on.
+ * - `together`: without, which costs less. What is rejected after it has written fails the batch with `Transaction.PartFailed`: then the
+ *   whole batch is to be run again, apart.
+ * - `alone`: without, for one operation whose transaction is rolled back by whoever runs it if it is rejected.
+ */
+export type Handling = "apart" | "together" | "alone"
 
 /** A batch at work, inside a transaction. */
 export interface Batch<in In, out E, out R> {
@@ -67,15 +77,16 @@ export interface Batch<in In, out E, out R> {
   readonly finish: Effect.Effect<number, SqlError, SqlClient | Transaction.Transaction | R>
 }
 
-/** Begins a batch in the current transaction. */
+/** Begins a batch in the current transaction. `last`: the last position that was given. */
 export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
-  definition: Definition<In, Out, A, E, R>
-): Effect.Effect<Batch<In, E, R>, SqlError, SqlClient> =>
-  Effect.gen(function* () {
+  definition: Definition<In, Out, A, E, R>,
+  last: number,
+  handling: Handling
+): Effect.Effect<Batch<In, E, R>> =>
+  Effect.clockWith((clock) => {
     const session = definition.pipeline.open()
-    const clock = yield* Effect.clock
     const acceptedAt = clock.unsafeCurrentTimeMillis()
-    const ledger = Ledger.make(yield* Operations.lastPosition, acceptedAt)
+    const ledger = Ledger.make(last, acceptedAt)
     /** Writes what was accepted since it was done last. */
     const flush = Effect.zipRight(session.save, ledger.write)
     let handlingSince: bigint | undefined = undefined
@@ -101,10 +112,10 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
 
     /** What is to be removed has to be in the tables; then the same is decided again, from states that were read back. */
     const decide = (event: In) =>
-      Effect.flatMap(session.decide(event), (step) => {
+      Known.flatMap(session.decide(event), (step) => {
         if (step._tag !== "Passed" || step.removes.length === 0 || !ledger.hasUnwritten()) return Effect.succeed(step)
         session.drop()
-        return Effect.zipRight(flush, session.decide(event))
+        return Effect.flatMap(flush, () => session.decide(event))
       })
 
     /** The application is told, then the processors, and then it goes. */
@@ -131,7 +142,9 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
               handled,
               Effect.forEach(removes, (removal) => remove(event, removal), { discard: true })
             )
-      return Effect.matchCauseEffect(Transaction.savepoint(whole), {
+      // What an operation removes it may have to give back.
+      const isApart = handling === "apart" || removes.length > 0
+      return Effect.matchCauseEffect(isApart ? Transaction.savepoint(whole) : Transaction.part(whole), {
         onSuccess: () => {
           handlingSince = undefined
           session.keep()
@@ -144,20 +157,21 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
         onFailure: (cause) => {
           handlingSince = undefined
           session.drop()
-          return Effect.map(
+          const rejected = Effect.map(
             Rejection.verdict(cause),
             (error): Decided<E> => ({ _tag: "Rejected", processor: definition.application.name, error })
           )
+          return handling === "together" ? Effect.zipLeft(rejected, Transaction.check) : rejected
         }
       })
     }
 
-    return {
+    return Effect.succeed<Batch<In, E, R>>({
       preload: session.preload,
       complete: session.complete,
       admit,
       process: (event) =>
-        Effect.flatMap(decide({ ...event, decidedAt: acceptedAt }), (step) => {
+        Known.flatMap(decide({ ...event, decidedAt: acceptedAt }), (step) => {
           if (step._tag === "Passed") {
             // Behind a removal everything is read anew, what this operation itself has noted of those that went as well.
             return step.removes.length === 0 ? handle(step) : Effect.tap(handle(step), () => flush)
@@ -180,5 +194,5 @@ export const open = <In extends Event.Event, Out extends Event.Event, A, E, R>(
           Effect.map(() => ledger.next() - 1)
         )
       )
-    }
+    })
   })

@@ -17,6 +17,7 @@ import * as SqlReason from "../store/SqlReason.ts"
 import type { Transaction } from "../store/Transaction.ts"
 import type { Draft, Event } from "./Event.ts"
 import type * as Processor from "./Processor.ts"
+import * as Known from "./internal/known.ts"
 import * as Rejection from "./Rejection.ts"
 
 /** Takes events as `In`, hands them to the application as `Out`, rejects with `E`, needs the services `R`. */
@@ -174,7 +175,7 @@ const check =
 const step = <In, Adds, E, R>(processor: Processor.Processor<In, Adds, E, R>): Session<In, In & Adds, E, R> => {
   const session = processor.open()
   const decide = (event: In): Effect.Effect<Step<In & Adds, E, R>, SqlError, SqlClient | R> =>
-    Effect.map(session.decide(event), (verdict): Step<In & Adds, E, R> => {
+    Known.map(session.decide(event), (verdict): Step<In & Adds, E, R> => {
       switch (verdict._tag) {
         case "Accept":
           return { _tag: "Passed", event: { ...event, ...verdict.adds }, removes: verdict.removes }
@@ -191,9 +192,11 @@ const step = <In, Adds, E, R>(processor: Processor.Processor<In, Adds, E, R>): S
       // A processor without a recall adds nothing: `Adds` is `{}` then.
       return adds === undefined ? (event as In & Adds) : { ...event, ...adds }
     },
-    decide: (event) =>
-      Effect.catchAllCause(
-        Effect.suspend(() => decide(event)),
+    decide: (event) => {
+      const decided = attempt(() => decide(event))
+      if (Known.of(decided)?._tag === "Success") return decided
+      return Effect.catchAllCause(
+        decided,
         // An interruption that arrives here is the processor's own; one from outside never gets this far.
         (cause) =>
           Cause.isFailure(cause) || SqlReason.inCause(cause)._tag === "Some"
@@ -205,6 +208,16 @@ const step = <In, Adds, E, R>(processor: Processor.Processor<In, Adds, E, R>): S
                 evidence: Effect.void
               })
       )
+    }
+  }
+}
+
+/** What throws before it returns an effect has a defect like any other. */
+const attempt = <A, E, R>(make: () => Effect.Effect<A, E, R>): Effect.Effect<A, E, R> => {
+  try {
+    return make()
+  } catch (thrown) {
+    return Effect.die(thrown)
   }
 }
 
@@ -216,11 +229,11 @@ const sequence = <In, Mid, Out, E, R, E2, R2>(
   preload: (events) => Effect.zipRight(first.preload(events), second.preload(events)),
   redact: either(first.redact, second.redact),
   decide: (event) =>
-    Effect.flatMap(
+    Known.flatMap(
       first.decide(event),
       (passed): Effect.Effect<Step<Out, E | E2, R | R2>, SqlError, SqlClient | R2> =>
         passed._tag === "Passed"
-          ? Effect.map(second.decide(passed.event), (step) => withRemovals(passed.removes, step))
+          ? Known.map(second.decide(passed.event), (step) => withRemovals(passed.removes, step))
           : Effect.succeed(passed)
     ),
   keep: () => {

@@ -68,19 +68,29 @@ export const all: Effect.Effect<ReadonlyArray<Consumer>, SqlError, SqlClient> = 
   rows.map(consumer)
 )
 
-const selectDeciding = query(
-  `SELECT ${columns}, (SELECT seq FROM sqlite_sequence WHERE name = 'applecart_operations') AS last
-   FROM applecart_consumers WHERE role IN ('application', 'processor')`
+const selectStanding = query(
+  `SELECT ${columns}, (SELECT seq FROM sqlite_sequence WHERE name = 'applecart_operations') AS last,
+     EXISTS (SELECT 1 FROM applecart_inbox WHERE status = 'waiting') AS waits
+   FROM (SELECT 1) LEFT JOIN applecart_consumers ON role IN ('application', 'processor')`
 )
 
-/** Those that decide about what is accepted next, and the last position that was given (0 where there are none). */
-export const deciding: Effect.Effect<
-  { readonly deciding: ReadonlyArray<Consumer>; readonly last: number },
-  SqlError,
-  SqlClient
-> = Effect.map(selectDeciding(), (rows) => {
+/** How things stand where something is to be accepted: all that every transaction asks first, in one statement. */
+export interface Standing {
+  /** Those that decide about what is accepted next. */
+  readonly deciding: ReadonlyArray<Consumer>
+  /** The last position that was given; 0 before the first. */
+  readonly last: number
+  /** Whether anything waits in the inbox: almost never, and then there is nothing to wake. */
+  readonly waits: boolean
+}
+
+export const standing: Effect.Effect<Standing, SqlError, SqlClient> = Effect.map(selectStanding(), (rows) => {
   const [first] = rows
-  return { deciding: rows.map(consumer), last: (first && Rows.optionalInteger(first, "last")) ?? 0 }
+  return {
+    deciding: rows.flatMap((row) => (row["consumer"] === null ? [] : [consumer(row)])),
+    last: first === undefined ? 0 : (Rows.optionalInteger(first, "last") ?? 0),
+    waits: first !== undefined && Rows.integer(first, "waits") === 1
+  }
 })
 
 /** A consumer, and when the first of what it has parked is due, in milliseconds since the epoch. */

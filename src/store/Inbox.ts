@@ -65,33 +65,6 @@ const selectQueued = query(`SELECT ${columns} FROM applecart_inbox AS i WHERE st
 export const queued = (limit: number): Effect.Effect<ReadonlyArray<Entry>, SqlError, SqlClient> =>
   Effect.map(selectQueued(limit), (rows) => rows.map(entry))
 
-/** Where an operation in the inbox stands. */
-export interface Whereabouts {
-  readonly entry: number
-  readonly id: Hash.Hash
-  readonly status: Status
-  readonly attempts: number
-  readonly topic: Topic.Topic | undefined
-}
-
-const selectWhereabouts = query(
-  `SELECT entry, id, status, attempts, topic FROM applecart_inbox WHERE id IN (SELECT unhex(value) FROM json_each(?))`
-)
-
-/** Where these operations stand; those that are not in the inbox are missing. */
-export const whereabouts = (
-  ids: ReadonlyArray<Hash.Hash>
-): Effect.Effect<ReadonlyArray<Whereabouts>, SqlError, SqlClient> =>
-  Effect.map(selectWhereabouts(Rows.list(ids)), (rows) =>
-    rows.map((row) => ({
-      entry: number(row),
-      id: Rows.hash(row, "id"),
-      status: status(row),
-      attempts: Rows.integer(row, "attempts"),
-      topic: topicOf(row)
-    }))
-  )
-
 const selectById = query(`SELECT ${columns} FROM applecart_inbox AS i WHERE id = ?`)
 
 /** The entry of an operation, if it is in the inbox. */
@@ -237,14 +210,5 @@ export const heldOnly = (
   }))
 
 // internal
-
-const topicOf = (row: Row): Topic.Topic | undefined => {
-  return Rows.optionalTopic(row, "topic")
-}
-
-const status = (row: Row): Status => {
-  const found = Rows.text(row, "status")
-  return found === "waiting" || found === "rejected" ? found : "queued"
-}
 
 const number = (row: Row) => Rows.integer(row, "entry")

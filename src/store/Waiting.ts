@@ -71,14 +71,6 @@ const deleteWaits = statement(`DELETE FROM applecart_waiting WHERE entry IN (SEL
 export const forget = (entries: ReadonlyArray<number>): Effect.Effect<void, SqlError, Transaction> =>
   entries.length === 0 ? Effect.void : Effect.asVoid(deleteWaits(Rows.list(entries)))
 
-const selectWaits = query(`SELECT EXISTS (SELECT 1 FROM applecart_inbox WHERE status = 'waiting') AS waits`)
-
-/** Whether anything waits at all: almost never, and then there is nothing to wake. */
-export const exists: Effect.Effect<boolean, SqlError, SqlClient> = Effect.map(
-  selectWaits(),
-  ([row]) => row !== undefined && Rows.integer(row, "waits") === 1
-)
-
 const selectWaiter = query(
   `SELECT EXISTS (SELECT 1 FROM applecart_waiting WHERE until = ?)
        OR EXISTS (SELECT 1 FROM applecart_inbox INDEXED BY applecart_inbox_place

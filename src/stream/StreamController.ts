@@ -187,7 +187,10 @@ export interface Options<X extends Extensions.Fields, Out extends Placed, A, E, 
   readonly extensions?: Extensions.Codec<X> | undefined
   /** What happens to a rejected operation. Default: {@link defaultPolicy}. */
   readonly policy?: ((error: E | E2 | Rejection.BuiltIn) => Policy.Policy) | undefined
-  /** Operations to a transaction. Default: 100. */
+  /**
+   * Operations to a transaction. Default: as many as there are, 100 at first; under load up to 500, as long as the transactions
+   * take less than 50 milliseconds, and fewer where they take longer.
+   */
   readonly batchSize?: number | undefined
   /** Operations that the inbox holds at the most, queued, waiting or rejected. Default: 1,000,000. */
   readonly capacity?: number | undefined

@@ -137,7 +137,7 @@ describe("checking signatures on another thread", () => {
         const raws = InputFaults.deliver([...valid, ...valid], InputFaults.random(seed), { damaged: 60 }).map(
           ({ raw }) => raw
         )
-        assert.deepStrictEqual(yield* threaded(raws), yield* Verifier.inline(portable)(raws))
+        assert.deepStrictEqual(yield* threaded.decode(raws), yield* Verifier.inline(portable).decode(raws))
       }
     }).pipe(Effect.scoped)
   )

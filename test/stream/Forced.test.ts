@@ -44,14 +44,15 @@ describe("the defaults", () => {
       const controller = yield* StreamController.make({ pipeline: Apples.pipeline, application })
       const size = Number(Forced.values.get("batchSize") ?? 100)
       yield* controller.processAll(raws(2 * size + 1))
-      assert.deepStrictEqual(sizes, [size, size, 1])
+      // On a clock that stands still every transaction is quick.
+      assert.deepStrictEqual(sizes, Forced.values.has("batchSize") ? [size, size, 1] : [size, size + 1])
     }).pipe(Effect.provide(database))
   )
 
   it.scoped("check one signature here and many in a worker", () =>
     Effect.gen(function* () {
       const { count, crypto } = counting()
-      const decode = yield* Verifier.make(crypto)
+      const { decode } = yield* Verifier.make(crypto)
       yield* decode(raws(1))
       assert.strictEqual(count(), Forced.values.get("worthwhile") === 1 ? 0 : 1)
       yield* decode(raws(50))

@@ -22,6 +22,7 @@ import * as Limits from "../../src/processors/Limits.ts"
 import * as LogIntegrity from "../../src/processors/LogIntegrity.ts"
 import * as Forks from "../../src/store/Forks.ts"
 import * as Inbox from "../../src/store/Inbox.ts"
+import * as Whereabouts from "../../src/store/Whereabouts.ts"
 import * as Migrations from "../../src/store/Migrations.ts"
 import * as Shares from "../../src/store/Shares.ts"
 import * as Tables from "../../src/store/Tables.ts"
@@ -346,7 +347,10 @@ describe("an author's share of the inbox", () => {
               yield* Migrations.run([{ owner: Tables.owner, migrations: Tables.migrations }])
               for (const { how, which } of steps) {
                 const chosen = [...new Set(which)].flatMap((n) => operations[n] ?? [])
-                const found = yield* Inbox.whereabouts(chosen.map(({ id }) => id))
+                const whereabouts = yield* Whereabouts.find(chosen.map(({ id }) => id))
+                const found = Array.from(whereabouts).flatMap(([id, { standing }]) =>
+                  standing === undefined ? [] : [{ id, entry: standing.entry }]
+                )
                 const known = new Set(found.map(({ id }) => id))
                 const put = Inbox.put(
                   chosen

@@ -29,13 +29,13 @@ describe("the worker thread", () => {
     Effect.gen(function* () {
       const crypto = yield* Crypto.Crypto
       assert.strictEqual(crypto.name, "sodium-native")
-      const decode = yield* Verifier.make(crypto)
+      const { decode } = yield* Verifier.make(crypto)
       const valid = yield* raws
       yield* Effect.promise(() =>
         FastCheck.assert(
           FastCheck.asyncProperty(FastCheck.nat(), FastCheck.nat(), async (at, byte) => {
             const some = damaged(valid, at, byte)
-            const both = Effect.all([decode(some), Verifier.inline(crypto)(some)])
+            const both = Effect.all([decode(some), Verifier.inline(crypto).decode(some)])
             const [there, here] = await Effect.runPromise(both)
             assert.deepStrictEqual(there, here)
             assert.strictEqual(here.filter(({ _tag }) => _tag === "Left").length, 1)
@@ -49,7 +49,7 @@ describe("the worker thread", () => {
   it.scoped("answers everybody, also when the first who asked is interrupted", () =>
     Effect.gen(function* () {
       const crypto = yield* Crypto.Crypto
-      const decode = yield* Verifier.make(crypto)
+      const { decode } = yield* Verifier.make(crypto)
       const some = yield* raws
       const first = yield* Effect.fork(decode(some))
       yield* Effect.yieldNow()
@@ -66,7 +66,7 @@ describe("the worker thread", () => {
     Effect.gen(function* () {
       const crypto = yield* Crypto.Crypto
       const some = yield* raws
-      const decode = yield* Effect.scoped(Effect.tap(Verifier.make(crypto), (verifier) => verifier(some)))
+      const { decode } = yield* Effect.scoped(Effect.tap(Verifier.make(crypto), (verifier) => verifier.decode(some)))
       const answer = yield* decode(some)
       assert.isTrue(answer.every(({ _tag }) => _tag === "Right"))
     }).pipe(Effect.provide(Crypto.layer))

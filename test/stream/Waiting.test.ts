@@ -98,7 +98,7 @@ describe("many that wait for one", () => {
     Effect.gen(function* () {
       const { gate, others, waits } = gated(5000)
       const faults = yield* SqlFaults.SqlFaults
-      const controller = yield* open(waits)
+      const controller = yield* open(waits, 100)
       yield* controller.receiveAll(raws([...others, gate]))
       yield* faults.reset
       assert.deepStrictEqual(yield* controller.drain, { accepted: 5001, waiting: 0, rejected: 0 })
@@ -113,13 +113,13 @@ describe("many that wait for one", () => {
     Effect.gen(function* () {
       const { gate, others, waits } = gated(1000)
       const faults = yield* SqlFaults.SqlFaults
-      yield* Effect.scoped(Effect.flatMap(open(waits), (controller) => controller.processAll(raws(others))))
+      yield* Effect.scoped(Effect.flatMap(open(waits, 100), (controller) => controller.processAll(raws(others))))
       // Neither the one that is cut off nor the one that goes on replays: what is pending is all they know.
-      const cut = yield* open(waits)
+      const cut = yield* open(waits, 100)
       yield* cut.drain
       for (let transactions = 1; transactions <= 3; transactions++) {
         yield* faults.arm({
-          at: (yield* faults.count) + transactions * 400,
+          at: (yield* faults.count) + transactions * 150,
           fault: SqlFaults.failBefore("io"),
           forever: true
         })
@@ -223,7 +223,7 @@ describe("a log in reverse", () => {
     Effect.gen(function* () {
       const operations = log(1, 5000)
       const faults = yield* SqlFaults.SqlFaults
-      const controller = yield* open()
+      const controller = yield* open(none, 100)
       const answers = yield* controller.processAll(raws(operations.toReversed()))
       assert.deepStrictEqual([answers.length, answers[0]?._tag, answers.at(-1)?._tag], [5000, "Deferred", "Accepted"])
       assert.deepStrictEqual(

@@ -43,10 +43,13 @@ export const bundled: esbuild.Plugin = {
 
 // internal
 
-function batching(size: string | undefined): ReadonlyArray<[string, number]> {
+function batching(size: string | undefined): ReadonlyArray<[string, number | boolean]> {
   if (size === undefined || size === "") return []
   if (!/^[1-9]\d*$/.test(size)) throw new Error(`BATCH_SIZE is "${size}"; give a number of operations, 1 or more`)
-  return [["batchSize", Number(size)]]
+  return [
+    ["batchSize", Number(size)],
+    ["adapts", false]
+  ]
 }
 
 function verifying(where: string | undefined): ReadonlyArray<[string, number | boolean]> {

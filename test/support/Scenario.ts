@@ -156,6 +156,7 @@ export class Stuck extends Data.TaggedError("Stuck") {}
 export interface Patience {
   /** How long a busy database is waited for, in milliseconds. Default: 3. */
   readonly busyLimit?: number
+  readonly batchSize?: number | undefined
   /** Fails with {@link Stuck} when a call does not end; the driver stops then. Default: waits for ever. */
   readonly limit?: <A, E, R>(call: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Stuck, R>
 }
@@ -167,7 +168,7 @@ export interface Patience {
 export const drive = (
   calls: ReadonlyArray<Step>,
   note: (report: Report) => void,
-  { busyLimit = 3, limit = (call) => call }: Patience = {}
+  { batchSize, busyLimit = 3, limit = (call) => call }: Patience = {}
 ): Effect.Effect<void, never, SqlClient | Crypto> =>
   Effect.gen(function* () {
     let stuck = false
@@ -179,7 +180,7 @@ export const drive = (
     let current: { readonly controller: App.Controller; readonly scope: Scope.CloseableScope } | undefined
     const open = Effect.gen(function* () {
       const scope = yield* Scope.make()
-      const exit = yield* Effect.exit(limit(Scope.extend(App.open(busyLimit), scope)))
+      const exit = yield* Effect.exit(limit(Scope.extend(App.open(busyLimit, batchSize), scope)))
       record("open", [], Exit.as(exit, []))
       if (Exit.isSuccess(exit)) current = { controller: exit.value, scope }
       else yield* Scope.close(scope, exit)

@@ -137,11 +137,11 @@ const extensions: Extensions.Codec<NodeExtensions.NodeExtensions> = {
   draft: (fields) => NodeExtensions.codec.draft({ ...fields, timestamp })
 }
 
-/** Opens the controller. `busyLimit`: how long a busy database is waited for, in milliseconds. */
-export const open = (busyLimit: number) =>
+/** Opens the controller. `busyLimit`: how long a busy database is waited for, in milliseconds. `batchSize`: as it chooses unless told. */
+export const open = (busyLimit: number, batchSize?: number) =>
   Effect.flatMap(Crypto.Crypto, (service) => {
     // A crypto of one's own is used on this thread: a worker for each of thousands of controllers would take most of the time.
     const crypto = Layer.succeed(Crypto.Crypto, service)
-    return StreamController.make({ pipeline, application, policy, extensions, busyLimit, crypto })
+    return StreamController.make({ pipeline, application, policy, extensions, busyLimit, batchSize, crypto })
   })
 export type Controller = Effect.Effect.Success<ReturnType<typeof open>>

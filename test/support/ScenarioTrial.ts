@@ -40,23 +40,26 @@ export const environment = Layer.mergeAll(
   Layer.setTracerEnabled(false)
 )
 
-/** Makes the template, and the run that all others are compared with. */
-export const bench = Effect.gen(function* () {
-  const universe = yield* Operations.universe
-  const template = yield* Database.template(yield* Database.directory)
-  return yield* Database.withCopy(template, (filename) =>
-    Effect.gen(function* () {
-      const { reports, statements } = yield* faulty(universe, filename, {})
-      const expected = yield* finish(universe, filename, reports)
-      return { universe, template, expected: Model.lasting(expected.found), statements, broken: expected.broken }
-    })
-  )
-})
+/** Makes the template, and the run that all others are compared with; so many operations to a transaction, or as many as there are. */
+export const benchOf = (batchSize: number | undefined) =>
+  Effect.gen(function* () {
+    const universe = yield* Operations.universe
+    const template = yield* Database.template(yield* Database.directory)
+    return yield* Database.withCopy(template, (filename) =>
+      Effect.gen(function* () {
+        const { reports, statements } = yield* faulty(universe, filename, { batchSize })
+        const expected = yield* finish(universe, filename, reports)
+        return { universe, template, expected: Model.lasting(expected.found), statements, broken: expected.broken }
+      })
+    )
+  })
+export const bench = benchOf(undefined)
 
 /** What is done to a trial. */
 export interface Harm {
   readonly plan?: SqlFaults.Plan | undefined
   readonly meddler?: Database.Meddler | undefined
+  readonly batchSize?: number | undefined
 }
 
 /** Runs a trial on a new database; gives what is broken afterwards. */
@@ -154,7 +157,7 @@ const finished = (universe: Operations.Universe, filename: string) =>
 const orDie = <A, E, R>(self: Effect.Effect<A, E, R | SqlClient>, client: Layer.Layer<SqlClient>) =>
   Effect.orDie(Effect.provide(self, client))
 
-const faulty = (universe: Operations.Universe, filename: string, { meddler, plan }: Harm) => {
+const faulty = (universe: Operations.Universe, filename: string, { batchSize, meddler, plan }: Harm) => {
   const reports: Array<Scenario.Report> = []
   let mend: Effect.Effect<void> = Effect.void
   const run = Effect.gen(function* () {
@@ -162,7 +165,7 @@ const faulty = (universe: Operations.Universe, filename: string, { meddler, plan
     mend = faults.disarm
     if (plan !== undefined) yield* faults.arm(plan)
     const patience = plan?.forever === true ? { limit: impatient(faults, plan.at ?? 1) } : {}
-    yield* Scenario.drive(Scenario.steps(universe), (one) => reports.push(one), patience)
+    yield* Scenario.drive(Scenario.steps(universe), (one) => reports.push(one), { ...patience, batchSize })
     return { reports, statements: yield* faults.statements }
   })
   // A ROLLBACK that fails for ever is tried again for ever. On the closed connection it may come to an end.

@@ -20,6 +20,7 @@ const program = Effect.gen(function* () {
     [0, 0, 1].map((author) => ({ ...deed, author }))
   )
   const controller = yield* StreamController.make({
+    batchSize: 100,
     pipeline: Pipeline.make(LogIntegrity.processor),
     application: Misbehaviour.when(Journal.application, Misbehaviour.nth(Number(nth), Misbehaviour.exits(7)))
   })

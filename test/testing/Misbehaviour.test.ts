@@ -125,17 +125,14 @@ describe("a handler that", () => {
   )
 
   test(
-    "misbehaves once only is forgiven by a replay",
+    "misbehaves once only, after it has written, is run once more and forgiven",
     Effect.gen(function* () {
       const application = Misbehaviour.when(journal, Misbehaviour.nth(2, Misbehaviour.fails(new RangeError("no"))))
       const controller = yield* StreamController.make({ pipeline, application, crypto })
-      assert.deepStrictEqual((yield* controller.processAll(raws)).map(word), [
-        "Accepted",
-        "RangeError",
-        "Accepted",
-        "Deferred"
-      ])
-      assert.deepInclude(yield* controller.replay(), { accepted: 2 })
+      assert.deepStrictEqual(
+        (yield* controller.processAll(raws)).map(word),
+        raws.map(() => "Accepted")
+      )
       yield* holds
     })
   )

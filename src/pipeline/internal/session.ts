@@ -5,6 +5,7 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { Transaction } from "../../store/Transaction.ts"
 import type { Event } from "../Event.ts"
+import * as Known from "./known.ts"
 import type { Decision, Options, Recall, Session, State, Verdict } from "../Processor.ts"
 
 /** Begins a batch. */
@@ -28,24 +29,24 @@ export const open = <Key extends string | number, S, In extends Event, Adds exte
     })
   }
 
-  const decide = (event: In): Effect.Effect<Verdict<Adds, E, R>> =>
-    Effect.match(
-      Effect.suspend((): Effect.Effect<Decision<Key, S, Adds>, E> => {
-        const checked = options.check?.(event) ?? Either.void
-        return checked._tag === "Left" ? Effect.fail(checked.left) : options.decide(state, event)
+  const decide = (event: In): Effect.Effect<Verdict<Adds, E, R>> => {
+    const accepted = (decision: Decision<Key, S, Adds>): Verdict<Adds, E, R> => {
+      if (decision._tag === "Accept") noted = decision.state
+      return decision
+    }
+    const checked = options.check?.(event) ?? Either.void
+    const decided = checked._tag === "Left" ? Effect.fail(checked.left) : options.decide(state, event)
+    const known = Known.of(decided)
+    if (known?._tag === "Success") return Effect.succeed(accepted(known.value))
+    return Effect.match(decided, {
+      onFailure: (error) => ({
+        _tag: "Reject",
+        error,
+        evidence: Effect.suspend(() => options.evidence?.(error, event) ?? Effect.void)
       }),
-      {
-        onFailure: (error) => ({
-          _tag: "Reject",
-          error,
-          evidence: Effect.suspend(() => options.evidence?.(error, event) ?? Effect.void)
-        }),
-        onSuccess: (decision) => {
-          if (decision._tag === "Accept") noted = decision.state
-          return decision
-        }
-      }
-    )
+      onSuccess: accepted
+    })
+  }
 
   const { forget, redact } = options
   return {
@@ -63,7 +64,7 @@ export const open = <Key extends string | number, S, In extends Event, Adds exte
       const later = options.laterKeys?.(event) ?? []
       return [...keys, ...later].every((key) => known.has(key))
         ? decide(event)
-        : Effect.zipRight(load([...keys, ...later]), decide(event))
+        : Effect.flatMap(load([...keys, ...later]), () => decide(event))
     },
     keep: () => {
       for (const [key, value] of noted) {

@@ -3,6 +3,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
 import * as Bytes from "../../core/Bytes.ts"
+import { turn } from "./turn.ts"
 import * as Hash from "../../core/Hash.ts"
 import * as LogId from "../../core/LogId.ts"
 import * as Topic from "../../core/Topic.ts"
@@ -14,7 +15,7 @@ import { damaged } from "./damaged.ts"
 const sizes = [64, 8, 1] as const
 
 /**
- * Inserts rows, many to a statement; gives what RETURNING returns.
+ * Inserts rows, many to a statement, with a turn of the event loop between those of most; gives what RETURNING returns.
  *
  * @param head everything before VALUES
  * @param values one row's values, such as `(?, ?, coalesce(?, 0))`
@@ -31,6 +32,7 @@ export const insert = (head: string, values: string, tail = "") => {
       let from = 0
       for (const { run, size } of bySize) {
         for (; rows.length - from >= size; from += size) {
+          if (from > 0 && size === sizes[0]) yield* turn
           returned.push(...(yield* run(...rows.slice(from, from + size).flat())))
         }
       }

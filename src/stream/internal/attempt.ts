@@ -2,9 +2,10 @@
  * Transaction after transaction over what a source gives and what that wakes, and what to do when one fails for the sake of one
  * operation.
  *
- * Most of what can be wrong with an operation is undone by itself inside the batch. Two things are not: a handler that
- * never ends, and a constraint that only the commit checks. Then the transaction is undone and run again with one operation at
- * a time, so that the guilty one is found and rejected and the others pass.
+ * A batch is tried without a savepoint for each operation first. Where a handler fails after it has written, it is undone and run
+ * again with them, so that what is rejected leaves no trace and the others pass. Two things even that does not undo: a handler
+ * that never ends, and a constraint that only the commit checks. Then the transaction is run again with one operation at a time, so that
+ * the guilty one is found and rejected.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"
 import { SqlError } from "@effect/sql/SqlError"
@@ -16,15 +17,16 @@ import type * as Event from "../../pipeline/Event.ts"
 import * as Outcome from "../../pipeline/Outcome.ts"
 import * as Consumers from "../../store/Consumers.ts"
 import * as Inbox from "../../store/Inbox.ts"
-import type * as Transaction from "../../store/Transaction.ts"
+import * as Transaction from "../../store/Transaction.ts"
 import * as Wakes from "../../store/Wakes.ts"
 import type { Superseded } from "../Errors.ts"
 import * as Candidates from "./candidates.ts"
+import { carefulFor, type Mood } from "./handover.ts"
 import { blame, isGuilt, watched, type Guilt } from "./guilt.ts"
 import * as Live from "./live.ts"
 import { rounds, type Decided } from "./rounds.ts"
 import type { Refused, Setup, Source, Taken } from "./setup.ts"
-import { turn } from "./turn.ts"
+import { turn } from "../../store/internal/turn.ts"
 
 /** What was noted since a transaction: `root`, if there is one now, and whether more may be pending under it. */
 export interface Noted {
@@ -79,16 +81,18 @@ const step = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err
   Effect.gen(function* () {
     let begun = 0
     let left: Left<X> = { rest: [], root: undefined, pending: false }
-    const run = transaction(setup, source, (batch, taken) => {
-      left = { rest: taken.candidates.map(({ event }) => event), root: taken.root, pending: taken.resumes }
-      const decide = (event: Event.Event<X>) => {
-        begun += 1
-        return batch.process(event)
-      }
-      const room = taken.candidates.length + Math.max(setup.batchSize, wokenAtLeast)
-      return watched(setup.application, batch.handlingSince, rounds(setup, batch, { taken, room, decide }))
-    })
-    const result = yield* Effect.either(run)
+    const tried = (handling: Batch.Handling) =>
+      transaction(setup, source, handling, (batch, taken, waits) => {
+        begun = 0
+        left = { rest: taken.candidates.map(({ event }) => event), root: taken.root, pending: taken.resumes }
+        const decide = (event: Event.Event<X>) => {
+          begun += 1
+          return batch.process(event)
+        }
+        const room = taken.candidates.length + Math.max(setup.batchSize, wokenAtLeast)
+        return watched(setup.application, batch.handlingSince, rounds(setup, batch, { taken, waits, room, decide }))
+      })
+    const result = yield* Effect.either(together(setup.mood, tried))
     if (result._tag === "Right") return yield* reported(result.right, [], report)
     const failure = result.left
     if (!isGuilt(failure)) return yield* Effect.fail(failure)
@@ -101,6 +105,24 @@ const step = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err
     return left
   })
 
+/** Without savepoints, unless that went wrong lately; with them where it goes wrong. */
+const together = <B, Err, R>(
+  mood: Mood,
+  tried: (handling: Batch.Handling) => Effect.Effect<B, Err, R>
+): Effect.Effect<B, Err, R> =>
+  Effect.suspend(() => {
+    if (mood.careful > 0) {
+      mood.careful -= 1
+      return tried("apart")
+    }
+    return Effect.catchIf(tried("together"), isPartFailed, () => {
+      mood.careful = carefulFor
+      return Effect.zipRight(turn, tried("apart"))
+    })
+  })
+
+const isPartFailed = (error: unknown): boolean => error instanceof Transaction.PartFailed
+
 /** One operation in a transaction of its own, rejected when it fails even so. */
 const single = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>,
@@ -110,13 +132,17 @@ const single = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   Effect.gen(function* () {
     const source = again(left, 1)
     const others = left.rest.slice(1)
-    const tried = transaction(setup, source, (batch, taken) =>
-      watched(setup.application, batch.handlingSince, rounds(setup, batch, { taken, room: 1, decide: batch.process }))
+    const tried = transaction(setup, source, "apart", (batch, taken, waits) =>
+      watched(
+        setup.application,
+        batch.handlingSince,
+        rounds(setup, batch, { taken, waits, room: 1, decide: batch.process })
+      )
     )
     const rejected = (guilt: Guilt) =>
-      transaction(setup, source, (batch, taken) => {
+      transaction(setup, source, "apart", (batch, taken, waits) => {
         const verdict = { _tag: "Rejected" as const, processor: setup.application.name, error: blame(guilt) }
-        return rounds(setup, batch, { taken, room: 1, decide: () => Effect.succeed(verdict) })
+        return rounds(setup, batch, { taken, waits, room: 1, decide: () => Effect.succeed(verdict) })
       })
     return yield* reported(yield* Effect.catchIf(tried, isGuilt, rejected), others, report)
   })
@@ -147,17 +173,21 @@ const again = <X extends Extensions.Fields>({ pending, rest, root }: Left<X>, co
 const transaction = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err, Err2>(
   setup: Setup<X, Out, A, E, R>,
   source: Source<X, Err>,
+  handling: Batch.Handling,
   decide: (
     batch: Batch.Batch<Event.Event<X>, E, R>,
-    taken: Taken<X>
+    taken: Taken<X>,
+    waits: boolean
   ) => Effect.Effect<Decided<X, E>, Err2, SqlClient | Transaction.Transaction | R>
-): Effect.Effect<Decided<X, E>, SqlError | Superseded | Err | Err2, SqlClient | R> =>
-  Live.run(
-    setup,
+): Effect.Effect<Decided<X, E>, SqlError | Superseded | Err | Err2, SqlClient | R> => {
+  let since = 0
+  const decided = Live.run(setup, ({ last, waits }) =>
     Effect.gen(function* () {
-      const batch = yield* Batch.open(setup)
+      // Whoever waits for the database is not slow.
+      since = yield* Clock.currentTimeMillis
+      const batch = yield* Batch.open(setup, last, handling)
       const taken = yield* source
-      const done = yield* decide(batch, taken)
+      const done = yield* decide(batch, taken, waits)
       const outcomes = [...taken.known, ...done.outcomes]
       if (done.outcomes.length === 0) return { ...done, outcomes }
       const position = yield* batch.finish
@@ -167,3 +197,7 @@ const transaction = <X extends Extensions.Fields, Out extends Event.Event, A, E,
       return { ...done, outcomes, pending }
     })
   )
+  const paced = ({ outcomes }: Decided<X, E>) =>
+    Effect.map(Clock.currentTimeMillis, (now) => setup.pace.took(outcomes.length, now - since))
+  return Effect.tap(decided, paced)
+}

@@ -14,7 +14,7 @@ import * as Handover from "./handover.ts"
 import * as Pulls from "./pulls.ts"
 import * as Readers from "./readers.ts"
 import type { Setup } from "./setup.ts"
-import { turn } from "./turn.ts"
+import { turn } from "../../store/internal/turn.ts"
 
 /** The consumers of one controller. */
 export interface Backlog<R> {

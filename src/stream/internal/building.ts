@@ -24,7 +24,7 @@ import * as Handover from "./handover.ts"
 import * as Readers from "./readers.ts"
 import * as Recall from "./recall.ts"
 import type { Setup } from "./setup.ts"
-import { turn } from "./turn.ts"
+import { turn } from "../../store/internal/turn.ts"
 
 /** Builds the processors, one after the other, and then the application. */
 export const build = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(

@@ -10,12 +10,11 @@ import * as Operation from "../../core/Operation.ts"
 import * as Event from "../../pipeline/Event.ts"
 import type * as Outcome from "../../pipeline/Outcome.ts"
 import * as Rejection from "../../pipeline/Rejection.ts"
-import * as Decisions from "../../store/Decisions.ts"
 import * as Inbox from "../../store/Inbox.ts"
-import * as Operations from "../../store/Operations.ts"
 import * as Topics from "../../store/Topics.ts"
 import type { Transaction } from "../../store/Transaction.ts"
 import * as Waiting from "../../store/Waiting.ts"
+import * as Whereabouts from "../../store/Whereabouts.ts"
 import type * as Wakes from "../../store/Wakes.ts"
 import { WrongTopic, type Invalid } from "../Errors.ts"
 
@@ -124,27 +123,27 @@ export const sort = <X extends Extensions.Fields>(
     for (const event of events) if (!byId.has(event.id)) byId.set(event.id, event)
     const ids = Array.from(byId.keys())
     const known = new Map<Hash, Outcome.Where>()
-    const entries = new Map((yield* Inbox.whereabouts(ids)).map((entry) => [entry.id, entry]))
-    const retried = yield* Topics.claim(Array.from(byId.values()).filter(({ id }) => entries.has(id)))
-    const accepted = yield* Operations.accepted(ids)
-    const gone = yield* Decisions.gone(ids)
+    const found = yield* Whereabouts.find(ids)
+    const retried = yield* Topics.claim(
+      Array.from(byId.values()).filter(({ id }) => found.get(id)?.standing !== undefined)
+    )
     const candidates: Array<Candidate<X>> = []
     const letIn: Array<Topics.Told> = []
     for (const [id, event] of byId) {
-      const entry = entries.get(id)
-      const how = gone.get(id)
-      if (accepted.has(id) || how === "pruned") letIn.push(told(event))
-      if (accepted.has(id)) known.set(id, "accepted")
-      else if (how !== undefined) known.set(id, how)
-      else if (entry === undefined) candidates.push({ event, entry: undefined, attempts: 0 })
-      else if (entry.status === "queued" || retried.has(id)) {
-        const { attempts, topic } = entry
-        candidates.push({ event: { ...event, topic: event.topic ?? topic }, entry: entry.entry, attempts })
-      } else known.set(id, entry.status)
+      const { decided, standing } = found.get(id) ?? nowhere
+      if (decided === "accepted" || decided === "pruned") letIn.push(told(event))
+      if (decided !== undefined) known.set(id, decided)
+      else if (standing === undefined) candidates.push({ event, entry: undefined, attempts: 0 })
+      else if (standing.status === "queued" || retried.has(id)) {
+        const { attempts, entry, topic } = standing
+        candidates.push({ event: { ...event, topic: event.topic ?? topic }, entry, attempts })
+      } else known.set(id, standing.status)
     }
     yield* Topics.learn(letIn)
     return { candidates, known }
   })
+
+const nowhere: Whereabouts.Whereabouts = { standing: undefined, decided: undefined }
 
 /** What goes into the inbox for an event. */
 export const incoming = <X extends Extensions.Fields>({ event }: Candidate<X>): Inbox.Incoming => ({

@@ -13,7 +13,7 @@ import * as DatabaseFile from "../../store/DatabaseFile.ts"
 import * as Garbage from "../../store/Garbage.ts"
 import * as Transaction from "../../store/Transaction.ts"
 import type { Setup } from "./setup.ts"
-import { turn } from "./turn.ts"
+import { turn } from "../../store/internal/turn.ts"
 
 export const collect = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>,

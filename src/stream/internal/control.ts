@@ -19,7 +19,7 @@ import * as Asked from "./asked.ts"
 import type { Backlog } from "./backlog.ts"
 import type { Rates } from "./rates.ts"
 import type { Setup } from "./setup.ts"
-import { turn } from "./turn.ts"
+import { turn } from "../../store/internal/turn.ts"
 
 /** What the rest of the controller lends. */
 export interface Around<R> {

@@ -29,6 +29,7 @@ import * as Control from "./control.ts"
 import * as Defaults from "./defaults.ts"
 import * as Intake from "./intake.ts"
 import * as Open from "./open.ts"
+import * as Pace from "./pace.ts"
 import * as Own from "./own.ts"
 import * as OwnCalls from "./ownCalls.ts"
 import * as Publishing from "./publish.ts"
@@ -62,7 +63,7 @@ export const make = <Out extends Placed, A, E, R, E2, R2, R3, X extends Extensio
     const witness = yield* Effect.provideService(remembering(options.witness), SqlClient, sql)
     const setup = defaults(options, { consumers, crypto, witness, progress })
     const isBeside = options.crypto === undefined || Defaults.besideGiven
-    const decode = isBeside ? yield* Verifier.make(crypto) : Verifier.inline(crypto)
+    const verifier = isBeside ? yield* Verifier.make(crypto) : Verifier.inline(crypto)
     const bare = <B, Err>(self: Effect.Effect<B, Err, SqlClient | R | R2 | R3>): Effect.Effect<B, Err> =>
       Effect.mapInputContext(self, (current: Context.Context<never>) =>
         // A call that comes after a commit still carries that transaction; it must not be taken for an open one.
@@ -98,7 +99,7 @@ export const make = <Out extends Placed, A, E, R, E2, R2, R3, X extends Extensio
     const { signal } = work
     const around = { crypto, backlog, rates, signal, progress: Stream.fromPubSub(told), guarded, provide }
     return {
-      ...Intake.make(setup, crypto, decode, work, guarded),
+      ...Intake.make(setup, crypto, verifier, work, guarded),
       publish: (draft) => guarded("publish", Publishing.publish(setup, crypto, work, draft)),
       drain: guarded("drain", work.drain),
       run: outside("run", bare(work.run)),
@@ -144,12 +145,17 @@ const defaults = <Out extends Placed, A, E, R, E2, R2, R3, X extends Extensions.
   consumers,
   witness,
   progress,
+  mood: { careful: 0 },
   pipeline: options.pipeline,
   application: options.application,
   // Without a codec `X` is its default, which is what this codec reads.
   codec: options.extensions ?? (Extensions.any as unknown as Extensions.Codec<X>),
   policy: options.policy ?? defaultPolicy,
   batchSize: Math.max(1, options.batchSize ?? Defaults.batchSize),
+  pace:
+    options.batchSize === undefined && Defaults.adapts
+      ? Pace.adaptive(Defaults.batchSize)
+      : Pace.fixed(Math.max(1, options.batchSize ?? Defaults.batchSize)),
   capacity: options.capacity ?? 1_000_000,
   capacityPerAuthor: options.capacityPerAuthor ?? 100_000,
   busyLimit: Duration.decode(options.busyLimit ?? "5 seconds"),

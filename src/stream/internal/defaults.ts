@@ -3,6 +3,12 @@
 /** Operations to a transaction. */
 export const batchSize = 100
 
+/** Whether there may be more under load, and fewer where they are slow. */
+export const adapts = true
+
+/** Operations that are read and checked together, ahead of those who process them. */
+export const piece = 100
+
 /** Fewer signatures than this are checked sooner than a worker has been asked. */
 export const worthwhile = 8
 

@@ -49,9 +49,9 @@ export interface Task<B, E, R> {
 }
 
 /** How many pages are tried operation by operation after one that failed as a whole: where one fails there may be more. */
-const carefulFor = 16
+export const carefulFor = 16
 
-/** Remembers where a page failed lately. One for each task that is carried on. */
+/** Remembers where a page, or a batch, failed lately. One for each task that is carried on. */
 export interface Mood {
   careful: number
 }

@@ -4,7 +4,6 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Fiber from "effect/Fiber"
 import type * as Crypto from "../../core/Crypto.ts"
 import type * as Extensions from "../../core/Extensions.ts"
 import type { Hash } from "../../core/Hash.ts"
@@ -18,10 +17,12 @@ import * as Transaction from "../../store/Transaction.ts"
 import type { InboxFull, InsideTransaction, Invalid } from "../Errors.ts"
 import type { From, Received, StreamController } from "../StreamController.ts"
 import type { Refused, Setup } from "./setup.ts"
+import { pieces } from "./ahead.ts"
 import * as Candidates from "./candidates.ts"
+import * as Defaults from "./defaults.ts"
 import * as Live from "./live.ts"
 import * as Gate from "./gate.ts"
-import { turn } from "./turn.ts"
+import { turn } from "../../store/internal/turn.ts"
 import type { Verifier } from "./verifier.ts"
 import type { Work } from "./work.ts"
 
@@ -42,13 +43,13 @@ type Intake<A, E> = Pick<StreamController<A, E>, "receive" | "receiveAll" | "pro
 export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>,
   crypto: Crypto.Service,
-  decode: Verifier,
+  verifier: Verifier,
   work: Work<X, E, R>,
   guarded: Guarded<R>
 ): Intake<A, E> => {
   const check = (raws: ReadonlyArray<Operation.Raw>, from: From | undefined) =>
     Effect.gen(function* () {
-      const operations = yield* decode(raws)
+      const operations = yield* verifier.decode(raws)
       // As it is stored, so that a processor reads the same of it now and later.
       const source = from?.source === undefined ? undefined : Utf8.wellFormed(from.source)
       const origin = { topic: from?.topic, source, receivedAt: yield* Clock.currentTimeMillis }
@@ -58,11 +59,20 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
       )
     })
 
+  /** {@link check}, piece after piece: while one is worked on, the signatures of the next are checked. */
+  const checking = (raws: ReadonlyArray<Operation.Raw>, from: From | undefined) =>
+    pieces(raws, { size: Defaults.piece, ahead: verifier.ahead }, (piece) => check(piece, from))
+
   const receiveAll = (raws: ReadonlyArray<Operation.Raw>, from?: From) =>
     Effect.gen(function* () {
-      const checked = yield* check(raws, from)
+      const checked: Array<Checked<X>> = []
+      const take = checking(raws, from)
+      while (checked.length < raws.length) {
+        checked.push(...(yield* take(Defaults.piece)))
+        if (checked.length < raws.length) yield* turn
+      }
       // What was deleted before it came must not be stored, and that a processor knows.
-      const stored = yield* Live.run(setup, store(setup, valid(checked)), { who: "processors" })
+      const stored = yield* Live.run(setup, ({ last }) => store(setup, last, valid(checked)), { who: "processors" })
       yield* work.signal
       return checked.map(
         Either.match({
@@ -102,16 +112,13 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
       )
     })
 
-  /** While one transaction is written, the signatures of the next are checked. */
   const processAll = (raws: ReadonlyArray<Operation.Raw>, from?: From) =>
     Effect.gen(function* () {
       const answers: Array<Answer<E>> = []
-      const some = (at: number) => Effect.fork(check(raws.slice(at, at + setup.batchSize), from))
-      let ahead = yield* some(0)
-      for (let at = 0; at < raws.length; at += setup.batchSize) {
-        const checked = yield* Fiber.join(ahead)
-        ahead = yield* some(at + setup.batchSize)
-        // The check gets to the worker, and timers and sockets get their turn.
+      const take = checking(raws, from)
+      while (answers.length < raws.length) {
+        const checked = yield* take(setup.pace.size())
+        // The next pieces get to their threads, and timers and sockets get their turn.
         yield* turn
         answers.push(...(yield* processSome(checked)))
       }
@@ -182,10 +189,11 @@ const where = <E>(outcome: Outcome.Outcome<E>): Outcome.Where => {
 /** Queues what is new, may come in and has room; gives the answers to all the others. */
 const store = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>,
+  last: number,
   events: ReadonlyArray<Event.Event<X>>
 ) =>
   Effect.gen(function* () {
-    const batch = yield* Batch.open(setup)
+    const batch = yield* Batch.open(setup, last, "apart")
     const { candidates, known } = yield* Candidates.sort(yield* batch.admit(events))
     const { passed, refused } = Gate.check(setup, candidates)
     const fresh = passed.filter(({ entry }) => entry === undefined)

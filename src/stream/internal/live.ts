@@ -27,11 +27,11 @@ export type Who = "all" | "processors"
  */
 export const run = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, B, E2, R2>(
   setup: Setup<X, Out, A, E, R>,
-  self: Effect.Effect<B, E2, R2>,
+  self: (standing: Consumers.Standing) => Effect.Effect<B, E2, R2>,
   { committed, durable, who = "all" }: Pick<Transaction.Options, "committed" | "durable"> & { readonly who?: Who } = {}
 ): Effect.Effect<B, E2 | SqlError | Superseded, SqlClient | R | Exclude<R2, Transaction.Transaction>> => {
   const { busyLimit } = setup
-  const tried = Transaction.run(Effect.zipRight(check(setup, who), self), { durable, busyLimit, committed })
+  const tried = Transaction.run(Effect.flatMap(check(setup, who), self), { durable, busyLimit, committed })
   const again: Effect.Effect<B, E2 | SqlError | Superseded, SqlClient | R | Exclude<R2, Transaction.Transaction>> =
     Effect.catchIf(tried, isNotLive, () => Effect.zipRight(build(setup), again))
   return again
@@ -41,7 +41,7 @@ export const run = <X extends Extensions.Fields, Out extends Event.Event, A, E, 
 export const ensure = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>
 ): Effect.Effect<void, SqlError | Superseded, SqlClient | R> =>
-  Effect.catchIf(check(setup, "all"), isNotLive, () => build(setup))
+  Effect.catchIf(Effect.asVoid(check(setup, "all")), isNotLive, () => build(setup))
 
 // internal
 
@@ -50,9 +50,10 @@ const isNotLive = (error: unknown): error is NotLive => error instanceof NotLive
 const check = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   { application, pipeline }: Setup<X, Out, A, E, R>,
   who: Who
-): Effect.Effect<void, SqlError | NotLive | Superseded, SqlClient> =>
+): Effect.Effect<Consumers.Standing, SqlError | NotLive | Superseded, SqlClient> =>
   Effect.gen(function* () {
-    const { deciding, last } = yield* Consumers.deciding
+    const standing = yield* Consumers.standing
+    const { deciding, last } = standing
     const mustBe = (name: string, version: number, isLive: (found: Consumers.Consumer) => boolean) => {
       const found = deciding.find((one) => one.name === name)
       if (found === undefined) return new NotLive()
@@ -63,7 +64,8 @@ const check = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
       if (reset === undefined) continue
       yield* mustBe(Consumers.processorName(name), version, ({ state }) => state === "live")
     }
-    if (who === "processors" || application.name === Application.noneName) return
+    if (who === "processors" || application.name === Application.noneName) return standing
     const { name, version } = application
     yield* mustBe(name, version, ({ position, state }) => state === "live" && position === last)
+    return standing
   })

@@ -72,10 +72,14 @@ export const publish = <X extends Extensions.Fields, Out extends Event.Event, A,
     const body = draft.message === undefined ? undefined : yield* setup.application.encode(draft.message)
     const note = noting(setup.witness, logOf(crypto, draft))
     // On the disk before anybody sees it, here and at the witness: a place in our log must never be given twice.
-    const published = yield* Live.run(setup, Effect.tap(append(setup, crypto, draft, body), note.is), {
-      durable: true,
-      committed: note.down
-    })
+    const published = yield* Live.run(
+      setup,
+      (standing) => Effect.tap(append(setup, crypto, draft, body, standing), note.is),
+      {
+        durable: true,
+        committed: note.down
+      }
+    )
     yield* work.announce([Outcome.accepted(published.id, published.position)])
     yield* work.signal
     const error = note.failed()
@@ -106,10 +110,11 @@ const append = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>,
   crypto: Crypto.Service,
   draft: Draft<A>,
-  body: Uint8Array | undefined
+  body: Uint8Array | undefined,
+  { last, waits }: Consumers.Standing
 ) =>
   Effect.gen(function* () {
-    const batch = yield* Batch.open(setup)
+    const batch = yield* Batch.open(setup, last, "alone")
     const begun = yield* begin(crypto, draft, body)
     const safe = yield* Own.enter(setup.witness, begun)
     const event = yield* sign(setup, crypto, draft.key, yield* batch.complete(begun))
@@ -119,7 +124,7 @@ const append = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
       return yield* new MustWait({ processor: decided.processor, until: decided.until })
     }
     yield* Consumers.acknowledge(yield* batch.finish)
-    yield* Settle.wakeLater(event, undefined)
+    if (waits) yield* Settle.wakeLater(event, undefined)
     yield* safe.begin
     const { id, operation } = event
     return { id, seqNum: operation.header.seqNum, position: decided.position, operation }

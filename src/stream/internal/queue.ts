@@ -17,7 +17,7 @@ export const fromInbox = <X extends Extensions.Fields, Out extends Event.Event, 
     if (pending !== undefined) return { candidates: [], known: [], resumes: true, root: pending.root }
     yield* Inbox.queueDue(yield* Clock.currentTimeMillis)
     for (;;) {
-      const entries = yield* Inbox.queued(setup.batchSize)
+      const entries = yield* Inbox.queued(setup.pace.size())
       const candidates = yield* Candidates.readable(
         setup.codec,
         entries.map((entry) => ({ entry }))

@@ -7,6 +7,7 @@ import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import type * as Extensions from "../../core/Extensions.ts"
+import { turn } from "../../store/internal/turn.ts"
 import type * as Batch from "../../pipeline/Batch.ts"
 import type * as Event from "../../pipeline/Event.ts"
 import type * as Outcome from "../../pipeline/Outcome.ts"
@@ -20,6 +21,8 @@ import type { Refused, Setup, Taken } from "./setup.ts"
 /** How much a transaction takes on, and how. */
 export interface Task<X extends Extensions.Fields, E, R> {
   readonly taken: Taken<X>
+  /** Whether anything waits at all. */
+  readonly waits: boolean
   /** How many operations it decides at the most. */
   readonly room: number
   readonly decide: (
@@ -48,14 +51,15 @@ export const rounds = <X extends Extensions.Fields, Out extends Event.Event, A, 
   Effect.gen(function* () {
     const outcomes: Array<Outcome.Outcome<E> | Refused> = []
     const frames = Frames.make(task.taken, task.room)
+    const inTurns = yield* sharing(task.decide)
     const preload = (candidates: ReadonlyArray<Candidates.Candidate<X>>) =>
       batch.preload(candidates.map(({ event }) => event))
-    let waits = yield* Waiting.exists
+    let waits = task.waits
     yield* preload(frames.base.candidates.slice(0, task.room))
     for (;;) {
       const frame = yield* Frames.next(setup.codec, frames, preload)
       if (frame === undefined) break
-      const { round, waking } = yield* decide(batch, task.decide, frame.candidates.slice(0, frames.room), waits)
+      const { round, waking } = yield* decide(batch, inTurns, frame.candidates.slice(0, frames.room), waits)
       const settled = yield* Settle.settle(yield* redacted(batch, round), batch, waking?.id, setup)
       outcomes.push(...settled.outcomes)
       waits = waits || settled.outcomes.some(({ _tag }) => _tag === "Deferred")
@@ -70,6 +74,22 @@ export const rounds = <X extends Extensions.Fields, Out extends Event.Event, A, 
   })
 
 // internal
+
+/** Gives the event loop a turn now and then: the transaction is ours alone, the process is not. */
+const sharing = <X extends Extensions.Fields, E, R>(
+  decide: Task<X, E, R>["decide"]
+): Effect.Effect<Task<X, E, R>["decide"]> =>
+  Effect.clockWith((clock) => {
+    let since = clock.unsafeCurrentTimeNanos()
+    const passed = Effect.sync(() => void (since = clock.unsafeCurrentTimeNanos()))
+    return Effect.succeed((event) => {
+      if (clock.unsafeCurrentTimeNanos() - since < share) return decide(event)
+      return Effect.zipRight(Effect.zipRight(turn, passed), decide(event))
+    })
+  })
+
+/** Nanoseconds. */
+const share = 4_000_000n
 
 /** Before new operations go into the inbox: a later one of the round may have deleted their bodies. */
 const redacted = <X extends Extensions.Fields, E, R>(

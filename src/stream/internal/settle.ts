@@ -266,6 +266,5 @@ export const wakeLater = (
 ): Effect.Effect<number | undefined, SqlError, SqlClient | Transaction> =>
   Effect.gen(function* () {
     const wake = wakeOf(accepted)
-    const waits = (yield* Waiting.exists) && (yield* Waiting.existsFor(wake, undefined))
-    return waits ? yield* Wakes.push(wake, Wakes.begin(wake), root) : root
+    return (yield* Waiting.existsFor(wake, undefined)) ? yield* Wakes.push(wake, Wakes.begin(wake), root) : root
   })

@@ -18,6 +18,8 @@ import type { InboxFull } from "../Errors.ts"
 import type { Progress } from "../Progress.ts"
 import type * as Candidates from "./candidates.ts"
 import type { Capacity } from "./gate.ts"
+import type { Pace } from "./pace.ts"
+import type { Mood } from "./handover.ts"
 
 /** Everything that processing needs to know. */
 export interface Setup<X extends Extensions.Fields, Out extends Event.Event, A, E, R>
@@ -26,6 +28,8 @@ export interface Setup<X extends Extensions.Fields, Out extends Event.Event, A, 
   readonly codec: Extensions.Codec<X>
   readonly policy: (error: E | Rejection.BuiltIn) => Policy.Policy
   /** Operations to a transaction; as many that they wake may come on top, and never less than 100. */
+  readonly pace: Pace
+  /** Operations to a page of what was accepted. */
   readonly batchSize: number
   readonly busyLimit: Duration.Duration
   /** What is tried again when the controller is opened: everything, nothing, or what fits. */
@@ -33,6 +37,8 @@ export interface Setup<X extends Extensions.Fields, Out extends Event.Event, A, 
   readonly consumers: ReadonlyArray<Consumer.Consumer<Out, R>>
   /** What remembers outside the database how far our own logs are, if anything does. */
   readonly witness: Witness.Service | undefined
+  /** Of those who process. */
+  readonly mood: Mood
   /** Tells how far somebody came. */
   readonly progress: (progress: Progress) => Effect.Effect<void>
 }

@@ -35,20 +35,19 @@ export const skip = <X extends Extensions.Fields, Out extends Event.Event, A, E,
   id: Hash,
   root?: number
 ): Effect.Effect<Skipped, SqlError | Superseded | NotInInbox | CannotSkip, SqlClient | R> =>
-  Live.run(
-    setup,
+  Live.run(setup, ({ last, waits }) =>
     Effect.gen(function* () {
       const entry = yield* inInbox(id)
       const restored = Candidates.restore(setup.codec, entry)
       if (restored._tag === "Left") return yield* new CannotSkip({ id, reason: restored.left.message })
       const { event } = restored.right
       yield* mayStand(event)
-      const batch = yield* Batch.open(setup)
+      const batch = yield* Batch.open(setup, last, "apart")
       const position = batch.skip(event)
       yield* Consumers.acknowledge(yield* batch.finish)
       yield* Decisions.record(id, "skipped", undefined, yield* Clock.currentTimeMillis)
       yield* Inbox.take([entry.entry])
-      return { position, root: yield* Settle.wakeLater(event, root) }
+      return { position, root: waits ? yield* Settle.wakeLater(event, root) : root }
     })
   )
 

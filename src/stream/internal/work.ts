@@ -26,7 +26,7 @@ import { attempt, type Report } from "./attempt.ts"
 import type { Refused, Setup, Source } from "./setup.ts"
 import { fromInbox } from "./queue.ts"
 import { skip } from "./skip.ts"
-import { turn } from "./turn.ts"
+import { turn } from "../../store/internal/turn.ts"
 
 /** What a drain or replay did, and what it leaves. */
 export interface Counts {

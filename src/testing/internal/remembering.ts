@@ -4,11 +4,12 @@ import type * as Crypto from "../../core/Crypto.ts"
 /** So many verdicts are remembered. */
 const most = 20_000
 
-/** The crypto, remembering what it said of signatures. */
+/** The crypto, remembering what it said of signatures. It is asked itself, and not a worker in its place. */
 export const remembering = (crypto: Crypto.Service): Crypto.Service => {
   const known = new Map<string, boolean>()
   return {
     ...crypto,
+    name: "libsodium-wrappers",
     verify: (key, message, signature) => {
       const name = `${crypto.hash(message)}${crypto.hash(signature)}${crypto.hash(key)}`
       const verdict = known.get(name) ?? crypto.verify(key, message, signature)
