@@ -36,6 +36,18 @@ export const mutants: ReadonlyArray<Mutant> = [
     ]
   },
   {
+    name: "part-kept",
+    what: "what a handler wrote before it said no is kept, where it ran without a savepoint",
+    rows: ["statements", "handlers"],
+    changes: [
+      change(
+        "store/internal/settle.ts",
+        "root.writes !== level.writesBefore || level.child !== undefined",
+        "level.child !== undefined"
+      )
+    ]
+  },
+  {
     name: "rollback-forgotten",
     what: "a transaction whose COMMIT failed is not rolled back",
     rows: ["statements"],
@@ -52,11 +64,6 @@ export const mutants: ReadonlyArray<Mutant> = [
     what: "the acknowledgement is written in a transaction of its own, after the commit",
     rows: ["statements", "kills"],
     changes: [
-      change(
-        "stream/internal/attempt.ts",
-        `import type * as Transaction from "../../store/Transaction.ts"`,
-        `import * as Transaction from "../../store/Transaction.ts"`
-      ),
       change(
         "stream/internal/attempt.ts",
         "yield* Consumers.acknowledge(position)",
@@ -91,9 +98,9 @@ export const mutants: ReadonlyArray<Mutant> = [
     changes: [
       change(
         "pipeline/Batch.ts",
-        "return Effect.matchCauseEffect(Transaction.savepoint(whole), {",
+        "return Effect.matchCauseEffect(isApart ? Transaction.savepoint(whole) : Transaction.part(whole), {",
         `const early = Effect.forEach(removes, (removal) => Removal.apply(removal, acceptedAt), { discard: true })
-      return Effect.matchCauseEffect(Effect.zipRight(early, Transaction.savepoint(whole)), {`
+      return Effect.matchCauseEffect(Effect.zipRight(early, isApart ? Transaction.savepoint(whole) : Transaction.part(whole)), {`
       )
     ]
   },
@@ -137,7 +144,9 @@ export const mutants: ReadonlyArray<Mutant> = [
     name: "gone-comes-back",
     what: "an operation that was pruned or discarded is taken in again when somebody sends it",
     rows: ["statements", "simulation"],
-    changes: [change("stream/internal/candidates.ts", "else if (how !== undefined) known.set(id, how)\n", "")]
+    changes: [
+      change("stream/internal/candidates.ts", "if (decided !== undefined) known.set(id, decided)\n      else if", "if")
+    ]
   },
   {
     name: "deleted-body-kept",
@@ -208,9 +217,8 @@ export const mutants: ReadonlyArray<Mutant> = [
     changes: [
       change(
         "store/internal/root.ts",
-        "  if (root.sqlite) return root.connection.execute(sql, [], undefined)",
-        `  if (sql === "BEGIN IMMEDIATE" || sql === "COMMIT") return Effect.succeed([])
-  if (root.sqlite) return root.connection.execute(sql, [], undefined)`
+        "root.sqlite ? execute(root, sql, [])",
+        `sql === "BEGIN IMMEDIATE" || sql === "COMMIT" ? Effect.succeed([]) : root.sqlite ? execute(root, sql, [])`
       )
     ]
   },
