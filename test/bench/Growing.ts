@@ -56,7 +56,7 @@ export const grow = (
   sizes: ReadonlyArray<number>
 ): Promise<{ readonly stands: ReadonlyArray<Stand>; readonly problems: ReadonlyArray<string> }> =>
   Mode.withFile("normal", (byHand) =>
-    Subject.withController("normal", "batched", (controller, filename) =>
+    Subject.withController("normal", "growing", (controller, filename) =>
       Effect.promise(async () => {
         const db = Rows.open(byHand, "normal")
         const own = new Rows.Database(filename)
@@ -118,7 +118,7 @@ const measured = async (
     times.own.push(micros(seconds))
   }
   const hand = async () => {
-    const { seconds } = await timed(() => Hand.take(crypto, pool, write, raws, Mode.batchSize("batched")))
+    const { seconds } = await timed(() => Hand.take(crypto, pool, write, raws, Mode.batchSize("growing")))
     times.hand.push(micros(seconds))
   }
   for (const run of times.own.length % 2 === 0 ? [own, hand] : [hand, own]) await run()
@@ -128,7 +128,7 @@ const measured = async (
 const unmeasured = async ({ controller, crypto, write }: Pair, items: ReadonlyArray<Data.Item>): Promise<void> => {
   await processed(controller, items)
   const raws = items.map(({ raw }) => raw)
-  await Hand.take(crypto, undefined, write, raws, Mode.batchSize("batched"))
+  await Hand.take(crypto, undefined, write, raws, Mode.batchSize("growing"))
 }
 
 /** A call for each topic, all at once, as they come from so many peers. */

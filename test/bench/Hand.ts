@@ -30,13 +30,17 @@ export const take = async (
 ): Promise<void> => {
   const ahead: Array<Promise<ReadonlyArray<Rows.Entry>>> = []
   // Two pieces for each thread: one that it works on, one that it finds afterwards.
-  const most = pool === undefined ? 1 : 2 * pool.size
-  for (let at = 0; at < raws.length || ahead.length > 0; ) {
+  const most = Math.ceil(size / piece) - 1 + (pool === undefined ? 1 : 2 * pool.size)
+  let ready: ReadonlyArray<Rows.Entry> = []
+  let at = 0
+  for (;;) {
     for (; at < raws.length && ahead.length < most; at += piece) {
       ahead.push(decode(crypto, pool, raws.slice(at, at + piece)))
     }
-    const entries = (await ahead.shift()) ?? []
-    for (let from = 0; from < entries.length; from += size) write(entries.slice(from, from + size))
+    const next = await ahead.shift()
+    if (next !== undefined) ready = [...ready, ...next]
+    for (; ready.length >= (next === undefined ? 1 : size); ready = ready.slice(size)) write(ready.slice(0, size))
+    if (next === undefined) return
   }
 }
 

@@ -6,10 +6,12 @@ import * as path from "node:path"
 export type Mode = "memory" | "normal" | "full"
 export const modes: ReadonlyArray<Mode> = ["memory", "normal", "full"]
 
-/** Operations to a transaction. */
-export type Batching = "batched" | "single"
-export const batchings: ReadonlyArray<Batching> = ["batched", "single"]
-export const batchSize = (batching: Batching): number => (batching === "batched" ? 100 : 1)
+/** Operations to a transaction: 100; as many as the controller takes on by itself; one. */
+export type Batching = "batched" | "growing" | "single"
+export const batchings: ReadonlyArray<Batching> = ["batched", "growing", "single"]
+
+/** For whoever does not decide that by himself: what grows has grown. */
+export const batchSize = (batching: Batching): number => ({ batched: 100, growing: 500, single: 1 })[batching]
 
 /** The value of `PRAGMA synchronous`. */
 export const synchronous = (mode: Mode): string => (mode === "full" ? "FULL" : "NORMAL")

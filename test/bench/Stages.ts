@@ -57,7 +57,7 @@ const event = (crypto: Crypto.Service, { topic }: Data.Data, decoded: Verifier.D
 const decode =
   (verify: boolean): Stage =>
   ({ crypto, data }) =>
-    Effect.map(Verifier.inline(verify ? crypto : { ...crypto, verify: () => true })(data.raws), (all) =>
+    Effect.map(Verifier.inline(verify ? crypto : { ...crypto, verify: () => true }).decode(data.raws), (all) =>
       all.map((decoded) => event(crypto, data, decoded))
     )
 
@@ -67,18 +67,19 @@ const decodeBeside: Stage = ({ batches, crypto, data }) =>
     Effect.gen(function* () {
       const verifier = yield* Verifier.make(crypto)
       for (const at of batches.keys()) {
-        const decoded = yield* verifier(data.raws.slice(at * 100, at * 100 + 100))
+        const decoded = yield* verifier.decode(data.raws.slice(at * 100, at * 100 + 100))
         for (const one of decoded) event(crypto, data, one)
       }
     })
   )
 
-const savepoints = (
+const each = (
+  around: typeof Transaction.part,
   body: (event: Event.Event, position: number) => Effect.Effect<unknown, SqlError, SqlClient.SqlClient>
 ) =>
   eachBatch((events, first) =>
     Effect.gen(function* () {
-      for (const [at, event] of events.entries()) yield* Transaction.savepoint(body(event, first + at + 1))
+      for (const [at, event] of events.entries()) yield* around(body(event, first + at + 1))
     })
   )
 
@@ -121,16 +122,17 @@ export const stages: ReadonlyArray<readonly [name: string, Stage]> = [
       })
     )
   ],
-  ["savepoint alone", savepoints(() => Effect.void)],
+  ["part alone", each(Transaction.part, () => Effect.void)],
+  ["- a savepoint in its place", each(Transaction.savepoint, () => Effect.void)],
   [
-    "handler without savepoint",
+    "handler without a part",
     eachBatch((events, first) =>
       Effect.gen(function* () {
         for (const [at, event] of events.entries()) yield* handled(event, first + at + 1)
       })
     )
   ],
-  ["savepoint and handler", savepoints(handled)],
+  ["part and handler", each(Transaction.part, handled)],
   [
     "- message decoded, no SQL",
     ({ batches }) =>

@@ -113,7 +113,8 @@ export const withController = <A, E>(
       const sql = yield* SqlClient.SqlClient
       yield* sql.unsafe(`PRAGMA synchronous = ${Mode.synchronous(mode)}`)
       yield* sql.unsafe(applicationTable)
-      const options = { pipeline, application, batchSize: Mode.batchSize(batching) }
+      const batchSize = batching === "growing" ? undefined : Mode.batchSize(batching)
+      const options = { pipeline, application, batchSize }
       return yield* use(yield* StreamController.make(options), filename)
     }).pipe(Effect.scoped, Effect.provide(SqliteClient.layer({ filename })), Effect.runPromise)
   )

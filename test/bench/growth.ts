@@ -94,7 +94,7 @@ const main = async (): Promise<void> => {
   const pool = await Signatures.pool(crypto)
   console.log(`## Growth
 
-Verified, 100 to a transaction, synchronous NORMAL. Time: of the last pieces before a size, next to the same pieces by hand into \
+Verified, as many to a transaction as the controller takes on (by hand 500), synchronous NORMAL. Time: of the last pieces before a size, next to the same pieces by hand into \
 a database of the same size. Bytes: of the file. Heap: the peak above where it began, after collections.`)
   // Nobody is measured cold.
   await Growing.grow(crypto, pool, base, [Part.quick ? 500 : 5_000])

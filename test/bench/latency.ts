@@ -118,7 +118,7 @@ const streaming = (controller: Subject.Controller, { raws, topic }: Data.Data, w
       })
 
 const measure = (crypto: Crypto.Service, data: Data.Data, way: Way, mode: Mode.Mode, plan: Plan): Promise<Found> =>
-  Subject.withController(mode, "batched", (controller, filename) =>
+  Subject.withController(mode, "growing", (controller, filename) =>
     Effect.gen(function* () {
       const sql = yield* SqlClient.SqlClient
       const other = Context.get(
@@ -179,7 +179,7 @@ const byHand = (crypto: Crypto.Service, pool: Signatures.Pool, data: Data.Data, 
   Mode.withFile(mode, async (filename) => {
     const db = Rows.open(filename, mode)
     try {
-      return await Pings.during(() => Hand.take(crypto, pool, Rows.checking(db), data.raws, Mode.batchSize("batched")))
+      return await Pings.during(() => Hand.take(crypto, pool, Rows.checking(db), data.raws, Mode.batchSize("growing")))
     } finally {
       db.close()
     }
@@ -248,7 +248,7 @@ const main = async (): Promise<void> => {
   const data = Data.make(crypto, plan.count)
   console.log(`## Latency
 
-While ${plan.count} operations stream in, 100 to a transaction. Event loop: how long a message of another thread waits that \
+While ${plan.count} operations stream in, as many to a transaction as the controller takes on (by hand 500). Event loop: how long a message of another thread waits that \
 comes at any moment. The others: from the moment at which they were due, until they were done. Medians of ${plan.rounds} rounds.`)
   // Nobody is measured cold.
   await round({ crypto, pool, data: Data.first(data, 500) }, quick, new Report.Results())

@@ -16,7 +16,7 @@ import * as Stages from "./Stages.ts"
 import * as Subject from "./Subject.ts"
 import { median, type Time, timed } from "./Timing.ts"
 
-const batching: Mode.Batching = process.argv.includes("single") ? "single" : "batched"
+const batching: Mode.Batching = Mode.batchings.find((one) => process.argv.includes(one)) ?? "batched"
 const count = batching === "single" ? 2_000 : 20_000
 const rounds = 5
 

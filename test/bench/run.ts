@@ -41,7 +41,7 @@ const signatures = "raw/signatures/all cores"
 /** What takes operations in, by every way. */
 const intake = async ({ crypto, data, pool }: With, mode: Mode.Mode, plan: Plan, results: Report.Results) => {
   for (const batching of Mode.batchings) {
-    const some = Data.first(data, batching === "batched" ? plan.batched : plan.single)
+    const some = Data.first(data, batching === "single" ? plan.single : plan.batched)
     const name = `${mode}/${batching}`
     const [rows, hand] = [`raw/sqlite/${name}`, `raw/hand/${name}`]
     results.add(rows, await Raw.inserts(some, mode, batching))
@@ -122,7 +122,8 @@ const main = async (): Promise<void> => {
 
 ${Report.machine(crypto.name)}, ${pool.size} threads for the limits' signatures
 medians of up to ${plan.rounds} rounds; ${plan.batched} operations by ${Data.authors} authors with ${Data.bodySize}-byte bodies, \
-100 to a transaction ("batched"), or ${plan.single} with a transaction each ("single"); ${plan.published} published`)
+100 to a transaction ("batched"), as many as the controller takes on, by hand 500 ("growing"), or ${plan.single} with a \
+transaction each ("single"); ${plan.published} published`)
 
   // Nobody is measured cold.
   await round(using, warm, new Report.Results())
