@@ -169,6 +169,9 @@ const again = <X extends Extensions.Fields>({ pending, rest, root }: Left<X>, co
     return { candidates, known: found, resumes: pending, root }
   })
 
+/** Where there are more than so many operations, the event loop gets a turn between the steps of a transaction. */
+const many = 64
+
 /** Reads what there is to do, decides, and writes what the accepted ones leave. */
 const transaction = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err, Err2>(
   setup: Setup<X, Out, A, E, R>,
@@ -187,13 +190,18 @@ const transaction = <X extends Extensions.Fields, Out extends Event.Event, A, E,
       since = yield* Clock.currentTimeMillis
       const batch = yield* Batch.open(setup, last, handling)
       const taken = yield* source
+      const share = taken.candidates.length > many ? turn : Effect.void
+      yield* share
       const done = yield* decide(batch, taken, waits)
+      yield* share
       const outcomes = [...taken.known, ...done.outcomes]
       if (done.outcomes.length === 0) return { ...done, outcomes }
       const position = yield* batch.finish
       // A processor may have met some that will never come.
       const pending = done.pending || (done.waits && (yield* Wakes.next(undefined)) !== undefined)
       yield* Consumers.acknowledge(position)
+      // The commit is the longest single piece.
+      yield* share
       return { ...done, outcomes, pending }
     })
   )

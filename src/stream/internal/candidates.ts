@@ -12,6 +12,7 @@ import type * as Outcome from "../../pipeline/Outcome.ts"
 import * as Rejection from "../../pipeline/Rejection.ts"
 import * as Inbox from "../../store/Inbox.ts"
 import * as Topics from "../../store/Topics.ts"
+import { turn } from "../../store/internal/turn.ts"
 import type { Transaction } from "../../store/Transaction.ts"
 import * as Waiting from "../../store/Waiting.ts"
 import * as Whereabouts from "../../store/Whereabouts.ts"
@@ -68,7 +69,8 @@ export const readable = <X extends Extensions.Fields>(
 ): Effect.Effect<ReadonlyArray<Candidate<X>>, SqlError, Transaction> =>
   Effect.gen(function* () {
     const candidates: Array<Candidate<X>> = []
-    for (const { at, entry } of entries) {
+    for (const [nth, { at, entry }] of entries.entries()) {
+      if (nth > 0 && nth % together === 0) yield* turn
       const restored = restore(codec, entry)
       if (restored._tag === "Right") candidates.push({ ...restored.right, woken: at })
       else {
@@ -86,6 +88,9 @@ export const readable = <X extends Extensions.Fields>(
     }
     return candidates
   })
+
+/** So many are read without giving the event loop a turn. */
+const together = 64
 
 /** Entries that are woken one by the other, as far as they read back. */
 export const chained = <X extends Extensions.Fields>(
