@@ -1,11 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import * as FastCheck from "effect/FastCheck"
+import * as Either from "effect/Either"
 import * as Fiber from "effect/Fiber"
 import * as Bytes from "../../src/core/Bytes.ts"
 import * as Crypto from "../../src/core/Crypto.ts"
+import * as Header from "../../src/core/Header.ts"
 import * as Operation from "../../src/core/Operation.ts"
 import * as Topic from "../../src/core/Topic.ts"
+import * as VerifyingKey from "../../src/core/VerifyingKey.ts"
+import * as SignatureWorkers from "../../src/stream/internal/signatureWorkers.ts"
 import * as Verifier from "../../src/stream/internal/verifier.ts"
 import { Author } from "../support/Peer.ts"
 
@@ -59,6 +63,31 @@ describe("the worker thread", () => {
         { concurrency: "unbounded" }
       )
       for (const answer of answers) assert.isTrue(answer.every(({ _tag }) => _tag === "Right"))
+    }).pipe(Effect.provide(Crypto.layer))
+  )
+
+  it.scoped("is one of several where there are cores for them, and each answers whoever asked it", () =>
+    Effect.gen(function* () {
+      const crypto = yield* Crypto.Crypto
+      const { check, size } = yield* SignatureWorkers.of(3)
+      assert.strictEqual(size, 3)
+      const claims = (yield* raws).map(({ header }) => {
+        const { signature, verifyingKey } = Either.getOrThrow(Header.parse(header))
+        return { key: VerifyingKey.toBytes(verifyingKey), signature, message: Header.signingBytes(header) }
+      })
+      // The n-th call holds a signature of another operation in its n-th place.
+      const wrong = (nth: number) =>
+        claims.map((claim, at) =>
+          at === nth ? { ...claim, signature: claims[(nth + 1) % 40]?.signature ?? claim.key } : claim
+        )
+      const answers = yield* Effect.forEach(claims, (_, nth) => check(wrong(nth)), { concurrency: "unbounded" })
+      for (const [nth, verdicts] of answers.entries()) {
+        assert.deepStrictEqual(
+          Array.from(verdicts),
+          claims.map((_, at) => (at === nth ? 0 : 1))
+        )
+      }
+      assert.strictEqual(crypto.name, "sodium-native")
     }).pipe(Effect.provide(Crypto.layer))
   )
 

@@ -10,26 +10,28 @@ export interface Workers {
   readonly size: number
 }
 
-/** They are stopped with the scope. */
-export const make: Effect.Effect<Workers, never, Scope.Scope> = Effect.gen(function* () {
-  const size = yield* free
-  const workers = yield* Effect.all(Array.from({ length: size }, () => SignatureWorker.make))
-  const asked = workers.map(() => 0)
-  const count = (at: number, by: number) => (asked[at] = (asked[at] ?? 0) + by)
-  const check: SignatureWorker.Check = (claims) =>
-    Effect.suspend(() => {
-      // The first of those that have least to do: one that is idle goes before one that was never started.
-      const at = asked.indexOf(Math.min(...asked))
-      const worker = workers[at]
-      if (worker === undefined) return Effect.succeed(new Uint8Array(claims.length))
-      count(at, 1)
-      return Effect.ensuring(
-        Effect.flatMap(worker, (check) => check(claims)),
-        Effect.sync(() => count(at, -1))
-      )
-    })
-  return { check, size }
-})
+/** So many threads, which are stopped with the scope. */
+export const of = (size: number): Effect.Effect<Workers, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const workers = yield* Effect.all(Array.from({ length: size }, () => SignatureWorker.make))
+    const asked = workers.map((ask) => ({ ask, open: 0 }))
+    const check: SignatureWorker.Check = (claims) =>
+      Effect.suspend(() => {
+        // The first of those that have least to do: one that is idle goes before one that was never started.
+        const least = Math.min(...asked.map(({ open }) => open))
+        const worker = asked.find(({ open }) => open === least)
+        if (worker === undefined) return Effect.succeed(new Uint8Array(claims.length))
+        worker.open += 1
+        return Effect.ensuring(
+          Effect.flatMap(worker.ask, (check) => check(claims)),
+          Effect.sync(() => void (worker.open -= 1))
+        )
+      })
+    return { check, size }
+  })
+
+/** {@link of} as many as there are cores besides one. */
+export const make: Effect.Effect<Workers, never, Scope.Scope> = Effect.suspend(() => Effect.flatMap(free, of))
 
 // internal
 
