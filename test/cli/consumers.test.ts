@@ -28,7 +28,8 @@ const owner = <A, E>(
   use: (controller: Controller) => Effect.Effect<A, E, SqlClient.SqlClient>,
   consumers = readers()
 ) =>
-  Reading.open(consumers).pipe(
+  // How much a puller takes at once depends on it.
+  Reading.open(consumers, Reading.application(), { batchSize: 100 }).pipe(
     Effect.flatMap(use),
     Effect.scoped,
     Effect.provide(SqliteClient.layer({ filename: db })),
