@@ -9,7 +9,7 @@ import * as Rows from "./internal/rows.ts"
 import { query, type Row } from "./Transaction.ts"
 
 /** An operation in the inbox. */
-export interface Standing {
+export interface Held {
   readonly entry: number
   readonly status: Inbox.Status
   readonly attempts: number
@@ -19,13 +19,13 @@ export interface Standing {
 /** An operation that was here before. */
 export interface Whereabouts {
   /** Where it stands in the inbox, if it is there. */
-  readonly standing: Standing | undefined
+  readonly held: Held | undefined
   /** Whether it was accepted, or taken in and is gone. */
   readonly decided: "accepted" | "discarded" | "pruned" | undefined
 }
 
 const select = query(
-  `SELECT lower(k.value) AS id, i.entry, i.status, i.attempts, i.topic, o.position, d.what
+  `SELECT k.value AS id, i.entry, i.status, i.attempts, i.topic, o.position, d.what
    FROM json_each(?) AS k
    LEFT JOIN applecart_inbox AS i ON i.id = unhex(k.value)
    LEFT JOIN applecart_operations AS o ON o.id = unhex(k.value)
@@ -40,17 +40,12 @@ export const find = (
   Effect.map(
     select(Rows.list(ids)),
     (rows) =>
-      new Map(
-        rows.map((row) => [
-          Hash.Schema.make(Rows.text(row, "id"), { disableValidation: true }),
-          { standing: standing(row), decided: decided(row) }
-        ])
-      )
+      new Map(rows.map((row) => [Hash.fromHexUnsafe(Rows.text(row, "id")), { held: held(row), decided: decided(row) }]))
   )
 
 // internal
 
-const standing = (row: Row): Standing | undefined =>
+const held = (row: Row): Held | undefined =>
   row["entry"] === null
     ? undefined
     : {

@@ -121,6 +121,18 @@ export const topic = (crypto: Crypto.Service, nth: number): Topic.Topic => Topic
 /** When histories begin, in microseconds since the epoch. */
 export const begin = 1_786_000_000_000_000n
 
+/** The simplest deed: somebody says something. `more`: what is otherwise than usual. */
+export const say = (author: number, more: Partial<Omit<Deed, "author" | "kind">> = {}): Deed => ({
+  author,
+  topic: 0,
+  kind: "say",
+  after: [],
+  deletes: [],
+  skew: 0,
+  body: undefined,
+  ...more
+})
+
 /**
  * Writes a history down. The same deeds give the same bytes. A prune operation repeats the tombstones of its log that are for other
  * logs, as `Deletion` does for operations of our own.

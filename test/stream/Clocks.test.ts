@@ -38,9 +38,7 @@ const settable = (real: Clock.Clock) => {
 /** Processes an operation whose handler does this, on a clock that can be set. */
 const handled = (handle: (set: { ahead: number }) => Effect.Effect<unknown>) => {
   const { clock, set } = settable(Clock.make())
-  const [one] = History.write(native, [
-    { author: 0, topic: 0, kind: "say", after: [], deletes: [], skew: 0, body: Uint8Array.of(1) }
-  ]).operations.map(Operation.raw)
+  const [one] = History.write(native, [History.say(0, { body: Uint8Array.of(1) })]).operations.map(Operation.raw)
   return Effect.gen(function* () {
     const controller = yield* StreamController.make({
       pipeline: Pipeline.make(LogIntegrity.processor),

@@ -348,8 +348,8 @@ describe("an author's share of the inbox", () => {
               for (const { how, which } of steps) {
                 const chosen = [...new Set(which)].flatMap((n) => operations[n] ?? [])
                 const whereabouts = yield* Whereabouts.find(chosen.map(({ id }) => id))
-                const found = Array.from(whereabouts).flatMap(([id, { standing }]) =>
-                  standing === undefined ? [] : [{ id, entry: standing.entry }]
+                const found = Array.from(whereabouts).flatMap(([id, { held }]) =>
+                  held === undefined ? [] : [{ id, entry: held.entry }]
                 )
                 const known = new Set(found.map(({ id }) => id))
                 const put = Inbox.put(

@@ -15,15 +15,7 @@ import * as Promises from "../../src/testing/Promises.ts"
 import * as SqlFaults from "../../src/testing/SqlFaults.ts"
 import { native } from "../core/support.ts"
 
-const say = (author: number): History.Deed => ({
-  author,
-  topic: 0,
-  kind: "say",
-  after: [],
-  deletes: [],
-  skew: 0,
-  body: Uint8Array.of(author, 1)
-})
+const say = (author: number) => History.say(author, { body: Uint8Array.of(author, 1) })
 const history = History.write(native, [say(0), say(1), say(0), say(1)])
 
 const shown = (changes: ReadonlyArray<Delivery.Change>, rest: Partial<Delivery.Plan> = {}) =>

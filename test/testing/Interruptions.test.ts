@@ -28,15 +28,7 @@ const open = StreamController.make({
   crypto: Layer.succeed(Crypto.Crypto, native)
 })
 
-const deed: History.Deed = {
-  author: 0,
-  topic: 0,
-  kind: "say",
-  after: [],
-  deletes: [],
-  skew: 0,
-  body: Uint8Array.of(7)
-}
+const deed = History.say(0, { body: Uint8Array.of(7) })
 const history = History.write(native, [deed, { ...deed, author: 1 }, deed])
 const raws = history.operations.map(Operation.raw)
 

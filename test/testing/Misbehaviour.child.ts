@@ -14,10 +14,9 @@ const [filename = "", nth = "1"] = process.argv.slice(2)
 
 const program = Effect.gen(function* () {
   const crypto = yield* Crypto.Crypto
-  const deed = { topic: 0, kind: "say", after: [], deletes: [], skew: 0, body: Uint8Array.of(1) } as const
   const { operations } = History.write(
     crypto,
-    [0, 0, 1].map((author) => ({ ...deed, author }))
+    [0, 0, 1].map((author) => History.say(author, { body: Uint8Array.of(1) }))
   )
   const controller = yield* StreamController.make({
     batchSize: 100,

@@ -28,15 +28,7 @@ import * as Promises from "../../src/testing/Promises.ts"
 import { native } from "../core/support.ts"
 import * as Child from "../support/childProcess.ts"
 
-const deed = (author: number): History.Deed => ({
-  author,
-  topic: 0,
-  kind: "say",
-  after: [],
-  deletes: [],
-  skew: 0,
-  body: Uint8Array.of(author + 1, 2)
-})
+const deed = (author: number) => History.say(author, { body: Uint8Array.of(author + 1, 2) })
 /** Two logs; `b0` is the one that is mistreated. */
 const history = History.write(native, [deed(0), deed(1), deed(0), deed(1)])
 const [a0, b0, a1, b1] = history.operations.map(Operation.raw)

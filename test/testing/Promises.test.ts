@@ -93,15 +93,7 @@ describe("the promises", () => {
       /P12: the body of a0/
     ]
   ]
-  const deed = (author: number, after: ReadonlyArray<number> = []): History.Deed => ({
-    author,
-    topic: 0,
-    kind: "say",
-    after,
-    deletes: [],
-    skew: 0,
-    body: Uint8Array.of(author + 1, 2)
-  })
+  const deed = (author: number) => History.say(author, { body: Uint8Array.of(author + 1, 2) })
   const history = History.write(native, [deed(0), deed(1), deed(0), deed(0), deed(0), deed(0)])
 
   for (const [statement, breaks] of harm) {

@@ -10,7 +10,7 @@
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
-import { SqlError } from "@effect/sql/SqlError"
+import type { SqlError } from "@effect/sql/SqlError"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -166,7 +166,7 @@ const claimed = <A>(
   if (!isRead(sql)) root.writes += 1
   // SQLite's calls are synchronous, so that there is nothing to wait for; and the cache of prepared statements of its client never
   // again answers for one whose first preparation was interrupted.
-  const run = root.sqlite ? attempt(evaluate) : restore(attempt(evaluate))
+  const run = root.sqlite ? Root.attempt(evaluate) : restore(Root.attempt(evaluate))
   return Effect.matchCauseEffect(run, {
     onSuccess: (a) => {
       root.prepared?.forget()
@@ -182,15 +182,6 @@ const claimed = <A>(
       })
     }
   })
-}
-
-/** Drivers prepare some statements before they return an effect, and throw from there. */
-const attempt = <A>(evaluate: () => Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> => {
-  try {
-    return evaluate()
-  } catch (cause) {
-    return Effect.fail(new SqlError({ cause, message: "Failed to prepare statement" }))
-  }
 }
 
 const begin = <A, E, R>(

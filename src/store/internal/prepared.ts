@@ -7,13 +7,13 @@
  * so a connection is tried once, and one that does otherwise gets its statements by `execute`.
  */
 import type { Connection } from "@effect/sql/SqlConnection"
-import { SqlError } from "@effect/sql/SqlError"
+import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import type { Row } from "./capability.ts"
 
 /** The statements of a connection. */
 export interface Prepared {
-  /** A statement, ready to be run; one after the other, since two of the same text share their parameters. */
+  /** A statement, ready to be run; throws where it cannot be prepared. One after the other, since two of the same text share their parameters. */
   readonly statement: (sql: string, params: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, SqlError>
   /** Lets go of the parameters of the last one: bodies may be large. */
   readonly forget: () => void
@@ -74,22 +74,12 @@ const make = (connection: Connection): Prepared => {
   }
   return {
     statement: (sql, params) => {
-      const found = statements.get(sql)
-      const made = found === undefined ? attempt(() => prepare(sql)) : found
-      if (made instanceof SqlError) return Effect.fail(made)
+      const made = statements.get(sql) ?? prepare(sql)
       made.params.length = 0
       for (const param of params) made.params.push(param)
       last = made.params
       return made.run
     },
     forget: () => void (last.length = 0)
-  }
-}
-
-const attempt = <A>(prepare: () => A): A | SqlError => {
-  try {
-    return prepare()
-  } catch (cause) {
-    return new SqlError({ cause, message: "Failed to prepare statement" })
   }
 }

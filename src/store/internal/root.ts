@@ -87,7 +87,18 @@ export const claim = (root: Root): Effect.Effect<void> =>
  * since a PRAGMA does its work where it is prepared.
  */
 export const control = (root: Root, sql: string): Effect.Effect<ReadonlyArray<Row>, SqlError> =>
-  Effect.suspend(() => (root.sqlite ? execute(root, sql, []) : root.connection.executeUnprepared(sql, [], undefined)))
+  Effect.suspend(() =>
+    attempt(() => (root.sqlite ? execute(root, sql, []) : root.connection.executeUnprepared(sql, [], undefined)))
+  )
+
+/** Drivers prepare some statements before they return an effect, and throw from there. */
+export const attempt = <A>(evaluate: () => Effect.Effect<A, SqlError>): Effect.Effect<A, SqlError> => {
+  try {
+    return evaluate()
+  } catch (cause) {
+    return Effect.fail(new SqlError({ cause, message: "Failed to prepare statement" }))
+  }
+}
 
 /** Any statement, in the quickest way there is; to be run at once. */
 export const execute = (

@@ -21,9 +21,9 @@ import * as Transaction from "../../store/Transaction.ts"
 import * as Wakes from "../../store/Wakes.ts"
 import type { Superseded } from "../Errors.ts"
 import * as Candidates from "./candidates.ts"
-import { carefulFor, type Mood } from "./handover.ts"
 import { blame, isGuilt, watched, type Guilt } from "./guilt.ts"
 import * as Live from "./live.ts"
+import * as Mood from "./mood.ts"
 import { rounds, type Decided } from "./rounds.ts"
 import type { Refused, Setup, Source, Taken } from "./setup.ts"
 import { turn } from "../../store/internal/turn.ts"
@@ -92,7 +92,10 @@ const step = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err
         const room = taken.candidates.length + Math.max(setup.batchSize, wokenAtLeast)
         return watched(setup.application, batch.handlingSince, rounds(setup, batch, { taken, waits, room, decide }))
       })
-    const result = yield* Effect.either(together(setup.mood, tried))
+    const run = Mood.tried(setup.mood, tried("apart"), (spoilt) =>
+      Effect.catchIf(tried("together"), isPartFailed, () => Effect.zipRight(turn, spoilt))
+    )
+    const result = yield* Effect.either(run)
     if (result._tag === "Right") return yield* reported(result.right, [], report)
     const failure = result.left
     if (!isGuilt(failure)) return yield* Effect.fail(failure)
@@ -103,22 +106,6 @@ const step = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err
       left = yield* single(setup, left, report)
     }
     return left
-  })
-
-/** Without savepoints, unless that went wrong lately; with them where it goes wrong. */
-const together = <B, Err, R>(
-  mood: Mood,
-  tried: (handling: Batch.Handling) => Effect.Effect<B, Err, R>
-): Effect.Effect<B, Err, R> =>
-  Effect.suspend(() => {
-    if (mood.careful > 0) {
-      mood.careful -= 1
-      return tried("apart")
-    }
-    return Effect.catchIf(tried("together"), isPartFailed, () => {
-      mood.careful = carefulFor
-      return Effect.zipRight(turn, tried("apart"))
-    })
   })
 
 const isPartFailed = (error: unknown): boolean => error instanceof Transaction.PartFailed

@@ -10,6 +10,7 @@ import * as Operations from "../../store/Operations.ts"
 import * as Replays from "../../store/Replays.ts"
 import type { Progress } from "../Progress.ts"
 import { empty, ofApplication } from "./building.ts"
+import * as Mood from "./mood.ts"
 import * as Handover from "./handover.ts"
 import * as Pulls from "./pulls.ts"
 import * as Readers from "./readers.ts"
@@ -42,9 +43,9 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
     return state === "reset" && reader.reset === undefined ? undefined : reader
   }
 
-  const moods = new Map<string, Handover.Mood>()
-  const mood = (name: string): Handover.Mood => {
-    const known = moods.get(name) ?? { careful: 0 }
+  const moods = new Map<string, Mood.Mood>()
+  const mood = (name: string): Mood.Mood => {
+    const known = moods.get(name) ?? Mood.calm()
     moods.set(name, known)
     return known
   }

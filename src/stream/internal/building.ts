@@ -20,6 +20,7 @@ import * as SqlReason from "../../store/SqlReason.ts"
 import * as Transaction from "../../store/Transaction.ts"
 import { Superseded } from "../Errors.ts"
 import type { Progress } from "../Progress.ts"
+import * as Mood from "./mood.ts"
 import * as Handover from "./handover.ts"
 import * as Readers from "./readers.ts"
 import * as Recall from "./recall.ts"
@@ -40,7 +41,7 @@ export const build = <X extends Extensions.Fields, Out extends Event.Event, A, E
     }
     if (setup.application.name === Application.noneName) return
     yield* empty(setup, setup.application)
-    const mood: Handover.Mood = { careful: 0 }
+    const mood = Mood.calm()
     yield* whole(setup, Handover.step(Readers.follow(setup, ofApplication(setup)), setup.batchSize, mood))
   })
 

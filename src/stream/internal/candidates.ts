@@ -129,26 +129,24 @@ export const sort = <X extends Extensions.Fields>(
     const ids = Array.from(byId.keys())
     const known = new Map<Hash, Outcome.Where>()
     const found = yield* Whereabouts.find(ids)
-    const retried = yield* Topics.claim(
-      Array.from(byId.values()).filter(({ id }) => found.get(id)?.standing !== undefined)
-    )
+    const retried = yield* Topics.claim(Array.from(byId.values()).filter(({ id }) => found.get(id)?.held !== undefined))
     const candidates: Array<Candidate<X>> = []
     const letIn: Array<Topics.Told> = []
     for (const [id, event] of byId) {
-      const { decided, standing } = found.get(id) ?? nowhere
+      const { decided, held } = found.get(id) ?? nowhere
       if (decided === "accepted" || decided === "pruned") letIn.push(told(event))
       if (decided !== undefined) known.set(id, decided)
-      else if (standing === undefined) candidates.push({ event, entry: undefined, attempts: 0 })
-      else if (standing.status === "queued" || retried.has(id)) {
-        const { attempts, entry, topic } = standing
+      else if (held === undefined) candidates.push({ event, entry: undefined, attempts: 0 })
+      else if (held.status === "queued" || retried.has(id)) {
+        const { attempts, entry, topic } = held
         candidates.push({ event: { ...event, topic: event.topic ?? topic }, entry, attempts })
-      } else known.set(id, standing.status)
+      } else known.set(id, held.status)
     }
     yield* Topics.learn(letIn)
     return { candidates, known }
   })
 
-const nowhere: Whereabouts.Whereabouts = { standing: undefined, decided: undefined }
+const nowhere: Whereabouts.Whereabouts = { held: undefined, decided: undefined }
 
 /** What goes into the inbox for an event. */
 export const incoming = <X extends Extensions.Fields>({ event }: Candidate<X>): Inbox.Incoming => ({

@@ -15,6 +15,7 @@ import * as Extensions from "../../core/Extensions.ts"
 import type * as Consumer from "../../pipeline/Consumer.ts"
 import type * as Outcome from "../../pipeline/Outcome.ts"
 import * as Filter from "../../store/Filter.ts"
+import * as Mood from "./mood.ts"
 import * as OwnLogs from "../../store/OwnLogs.ts"
 import * as SqlReason from "../../store/SqlReason.ts"
 import * as Status from "../../store/Status.ts"
@@ -145,7 +146,7 @@ const defaults = <Out extends Placed, A, E, R, E2, R2, R3, X extends Extensions.
   consumers,
   witness,
   progress,
-  mood: { careful: 0 },
+  mood: Mood.calm(),
   pipeline: options.pipeline,
   application: options.application,
   // Without a codec `X` is its default, which is what this codec reads.

@@ -17,6 +17,7 @@ import * as Rejection from "../../pipeline/Rejection.ts"
 import * as SqlReason from "../../store/SqlReason.ts"
 import * as Transaction from "../../store/Transaction.ts"
 import { blame, isGuilt, watched, type Guilt, type Overdue } from "./guilt.ts"
+import * as Mood from "./mood.ts"
 
 /** What is handed over at one position. */
 export interface Unit<R> {
@@ -48,34 +49,22 @@ export interface Task<B, E, R> {
   ) => Effect.Effect<Page<B, R> | undefined, SqlError | E, SqlClient | Transaction.Transaction | R>
 }
 
-/** How many pages are tried operation by operation after one that failed as a whole: where one fails there may be more. */
-export const carefulFor = 16
-
-/** Remembers where a page, or a batch, failed lately. One for each task that is carried on. */
-export interface Mood {
-  careful: number
-}
-
 /** Hands over one page of `limit` units at the most; gives what it left, nothing where there was nothing to do. */
 export const step = <B, E, R>(
   task: Task<B, E, R>,
   limit: number,
-  mood: Mood
+  mood: Mood.Mood
 ): Effect.Effect<ReadonlyArray<B>, SqlError | E, SqlClient | R> =>
   Effect.suspend(() => {
     const known = { units: 1 }
     const carefully = Effect.catchAll(page(task, limit, apart, known), (error) =>
       isGuilt(error) ? oneByOne(task, known.units) : Effect.fail(error)
     )
-    if (mood.careful > 0) {
-      mood.careful -= 1
-      return carefully
-    }
-    return Effect.catchAll(page(task, limit, together, known), (error) => {
-      if (!(error instanceof Spoilt || isGuilt(error))) return Effect.fail(error)
-      mood.careful = carefulFor
-      return carefully
-    })
+    return Mood.tried(mood, carefully, (spoilt) =>
+      Effect.catchAll(page(task, limit, together, known), (error) =>
+        error instanceof Spoilt || isGuilt(error) ? spoilt : Effect.fail(error)
+      )
+    )
   })
 
 // internal

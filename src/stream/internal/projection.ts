@@ -13,6 +13,7 @@ import * as Transaction from "../../store/Transaction.ts"
 import type { Superseded } from "../Errors.ts"
 import type { Options, Report } from "../Projection.ts"
 import { build, empty } from "./building.ts"
+import * as Mood from "./mood.ts"
 import * as Handover from "./handover.ts"
 import * as Live from "./live.ts"
 import * as Readers from "./readers.ts"
@@ -94,7 +95,7 @@ const follow = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   consumer: Setup<X, Out, A, E, R>["consumers"][number]
 ) =>
   Effect.gen(function* () {
-    const mood: Handover.Mood = { careful: 0 }
+    const mood = Mood.calm()
     const task = Readers.follow(setup, { ...consumer, handlesDeleted: false })
     while ((yield* Handover.step(task, setup.batchSize, mood)).length > 0) yield* Effect.yieldNow()
   })

@@ -19,7 +19,7 @@ import type { Progress } from "../Progress.ts"
 import type * as Candidates from "./candidates.ts"
 import type { Capacity } from "./gate.ts"
 import type { Pace } from "./pace.ts"
-import type { Mood } from "./handover.ts"
+import type { Mood } from "./mood.ts"
 
 /** Everything that processing needs to know. */
 export interface Setup<X extends Extensions.Fields, Out extends Event.Event, A, E, R>

@@ -18,17 +18,8 @@ const [absent, awaited, first] = [27, 28, 29] as const
 
 /** A scenario that ends with a crowd. */
 export const behind = (crypto: Crypto.Service, scenario: Calls.Scenario): Calls.Scenario => {
-  const says = (author: number, after: ReadonlyArray<number>): History.Deed => ({
-    author,
-    topic: 0,
-    kind: "say",
-    after,
-    deletes: [],
-    skew: 0,
-    body: undefined
-  })
-  const waiting = Array.from({ length: many }, (_, nth) => says(first + nth, [0, 1]))
-  const crowd = History.write(crypto, [says(absent, []), says(awaited, []), ...waiting])
+  const waiting = Array.from({ length: many }, (_, nth) => History.say(first + nth, { after: [0, 1] }))
+  const crowd = History.write(crypto, [History.say(absent), History.say(awaited), ...waiting])
   const [, last, ...early] = crowd.operations.map(Operation.raw)
   return {
     history: {
