@@ -11,6 +11,7 @@ import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import * as Bytes from "./Bytes.ts"
 import * as CborHead from "./internal/CborHead.ts"
+import { keyStart, signatureEnd, signatureStart } from "./internal/HeaderLayout.ts"
 import * as HeaderReader from "./internal/HeaderReader.ts"
 import * as CborWalk from "./CborWalk.ts"
 import type * as Crypto from "./Crypto.ts"
@@ -107,10 +108,9 @@ export const parse = (bytes: Uint8Array): Either.Either<Header, InvalidHeader> =
  * again, so no second encoder has a say. For bytes that `parse` accepts.
  */
 export const signingBytes = (bytes: Uint8Array): Uint8Array => {
-  // one byte each for the array head and the version, 34 for the key, 66 for the signature
-  const signed = new Uint8Array(Math.max(0, bytes.length - signatureSize))
+  const signed = new Uint8Array(Math.max(0, bytes.length - (signatureEnd - signatureStart)))
   signed.set(bytes.subarray(0, signatureStart))
-  signed.set(bytes.subarray(signatureStart + signatureSize), signatureStart)
+  signed.set(bytes.subarray(signatureEnd), signatureStart)
   signed[0] = (bytes[0] ?? 0) - 1
   return signed
 }
@@ -145,10 +145,6 @@ export const build = (
 }
 
 // internal
-
-const keyStart = 4
-const signatureStart = 36
-const signatureSize = 66
 
 /** Why a header that could not be read is refused, with p2panda's precedence. */
 const refusal = (crypto: Crypto.Service, bytes: Uint8Array, failure: HeaderReader.Failure): InvalidHeader => {

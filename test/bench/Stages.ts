@@ -16,6 +16,7 @@ import * as Operations from "../../src/store/Operations.ts"
 import * as Transaction from "../../src/store/Transaction.ts"
 import * as Candidates from "../../src/stream/internal/candidates.ts"
 import * as Verifier from "../../src/stream/internal/verifier.ts"
+import { decodeAll } from "../support/decodeAll.ts"
 import * as Data from "./Data.ts"
 import { application, pipeline } from "./Subject.ts"
 
@@ -57,7 +58,7 @@ const event = (crypto: Crypto.Service, { topic }: Data.Data, decoded: Verifier.D
 const decode =
   (verify: boolean): Stage =>
   ({ crypto, data }) =>
-    Effect.map(Verifier.inline(verify ? crypto : { ...crypto, verify: () => true }).decode(data.raws), (all) =>
+    Effect.map(decodeAll(Verifier.inline(verify ? crypto : { ...crypto, verify: () => true }), data.raws), (all) =>
       all.map((decoded) => event(crypto, data, decoded))
     )
 
@@ -67,7 +68,7 @@ const decodeBeside: Stage = ({ batches, crypto, data }) =>
     Effect.gen(function* () {
       const verifier = yield* Verifier.make(crypto)
       for (const at of batches.keys()) {
-        const decoded = yield* verifier.decode(data.raws.slice(at * 100, at * 100 + 100))
+        const decoded = yield* decodeAll(verifier, data.raws.slice(at * 100, at * 100 + 100))
         for (const one of decoded) event(crypto, data, one)
       }
     })

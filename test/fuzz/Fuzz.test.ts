@@ -26,6 +26,7 @@ import * as OperationSequence from "../../src/core/OperationSequence.ts"
 import * as SigningKey from "../../src/core/SigningKey.ts"
 import * as KeyFile from "../../src/store/KeyFile.ts"
 import * as Verifier from "../../src/stream/internal/verifier.ts"
+import { decodeAll } from "../support/decodeAll.ts"
 import * as InputFaults from "../../src/testing/InputFaults.ts"
 import { hash, native, portable } from "../core/support.ts"
 import { directory } from "../support/Peer.ts"
@@ -137,7 +138,7 @@ describe("checking signatures on another thread", () => {
         const raws = InputFaults.deliver([...valid, ...valid], InputFaults.random(seed), { damaged: 60 }).map(
           ({ raw }) => raw
         )
-        assert.deepStrictEqual(yield* threaded.decode(raws), yield* Verifier.inline(portable).decode(raws))
+        assert.deepStrictEqual(yield* decodeAll(threaded, raws), yield* decodeAll(Verifier.inline(portable), raws))
       }
     }).pipe(Effect.scoped)
   )

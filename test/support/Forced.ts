@@ -60,7 +60,8 @@ function verifying(where: string | undefined): ReadonlyArray<[string, number | b
     case "workers":
       return [
         ["worthwhile", 1],
-        ["besideGiven", true]
+        ["besideGiven", true],
+        ["meanwhile", false]
       ]
     case "here":
       return [["worthwhile", Infinity]]

@@ -14,3 +14,6 @@ export const worthwhile = 8
 
 /** Whether a worker checks signatures although the options give a `Crypto`, which then is not used as it is. */
 export const besideGiven = false
+
+/** Whether signatures are checked here as long as the worker is starting. */
+export const meanwhile = true

@@ -23,7 +23,7 @@ import * as Defaults from "./defaults.ts"
 import * as Live from "./live.ts"
 import * as Gate from "./gate.ts"
 import { turn } from "../../store/internal/turn.ts"
-import type { Verifier } from "./verifier.ts"
+import type { Seen, Verifier } from "./verifier.ts"
 import type { Work } from "./work.ts"
 
 /** Runs a call of the controller with its services, unless it comes from inside a transaction. */
@@ -47,83 +47,85 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
   work: Work<X, E, R>,
   guarded: Guarded<R>
 ): Intake<A, E> => {
-  const check = (raws: ReadonlyArray<Operation.Raw>, from: From | undefined) =>
-    Effect.gen(function* () {
-      const operations = yield* verifier.decode(raws)
-      // As it is stored, so that a processor reads the same of it now and later.
-      const source = from?.source === undefined ? undefined : Utf8.wellFormed(from.source)
-      const origin = { topic: from?.topic, source, receivedAt: yield* Clock.currentTimeMillis }
-      return operations.map(
-        (operation): Checked<X> =>
-          Either.flatMap(operation, (valid) => Candidates.receive(crypto, setup.codec, valid, origin))
-      )
-    })
+  /** Reads them, with a turn of the event loop between pieces. */
+  const read = Effect.fnUntraced(function* (seen: ReadonlyArray<Seen>, from: From | undefined) {
+    // As it is stored, so that a processor reads the same of it now and later.
+    const source = from?.source === undefined ? undefined : Utf8.wellFormed(from.source)
+    const origin = { topic: from?.topic, source, receivedAt: yield* Clock.currentTimeMillis }
+    const checked: Array<Checked<X>> = []
+    for (const [nth, one] of seen.entries()) {
+      if (nth > 0 && nth % Defaults.piece === 0) yield* turn
+      const operation = verifier.decode(one)
+      checked.push(Either.flatMap(operation, (valid) => Candidates.receive(crypto, setup.codec, valid, origin)))
+    }
+    return checked
+  })
 
-  /** {@link check}, piece after piece: while one is worked on, the signatures of the next are checked. */
-  const checking = (raws: ReadonlyArray<Operation.Raw>, from: From | undefined) =>
-    pieces(raws, { size: Defaults.piece, ahead: verifier.ahead }, (piece) => check(piece, from))
+  const readOne = (raw: Operation.Raw, from: From | undefined) =>
+    Effect.flatMap(verifier.see([raw]), (seen) => read(seen, from))
 
-  const receiveAll = (raws: ReadonlyArray<Operation.Raw>, from?: From) =>
-    Effect.gen(function* () {
-      const checked: Array<Checked<X>> = []
-      const take = checking(raws, from)
-      while (checked.length < raws.length) {
-        checked.push(...(yield* take(Defaults.piece)))
-        if (checked.length < raws.length) yield* turn
-      }
-      // What was deleted before it came must not be stored, and that a processor knows.
-      const stored = yield* Live.run(setup, ({ last }) => store(setup, last, valid(checked)), { who: "processors" })
-      yield* work.signal
-      return checked.map(
-        Either.match({
-          onLeft: (invalid): Stored<E> => invalid,
-          onRight: ({ id }): Stored<E> => stored.get(id) ?? { _tag: "Queued", id }
-        })
-      )
-    })
+  /** Their signatures, piece after piece: while some are read and processed, those of the next are checked. */
+  const seeing = (raws: ReadonlyArray<Operation.Raw>) =>
+    pieces(raws, { size: Defaults.piece, ahead: verifier.ahead }, verifier.see)
+
+  const receiveAll = Effect.fnUntraced(function* (raws: ReadonlyArray<Operation.Raw>, from?: From) {
+    const checked: Array<Checked<X>> = []
+    const take = seeing(raws)
+    while (checked.length < raws.length) {
+      checked.push(...(yield* read(yield* take(Defaults.piece), from)))
+      if (checked.length < raws.length) yield* turn
+    }
+    // What was deleted before it came must not be stored, and that a processor knows.
+    const stored = yield* Live.run(setup, ({ last }) => store(setup, last, valid(checked)), { who: "processors" })
+    yield* work.signal
+    return checked.map(
+      Either.match({
+        onLeft: (invalid): Stored<E> => invalid,
+        onRight: ({ id }): Stored<E> => stored.get(id) ?? { _tag: "Queued", id }
+      })
+    )
+  })
 
   /** One transaction's worth. */
-  const processSome = (checked: ReadonlyArray<Checked<X>>) =>
-    Effect.gen(function* () {
-      const events = valid(checked)
-      let known: ReadonlyMap<Hash, Outcome.Where> = new Map()
-      let refused: ReadonlyMap<Hash, Outcome.Rejected<E>> = new Map()
-      let committed = false
-      const sorting = Effect.zipLeft(
-        Candidates.sort(events),
-        Transaction.afterCommit(Effect.sync(() => void (committed = true)))
-      )
-      const source = Effect.map(sorting, (sorted) => {
-        const gate = Gate.check(setup, sorted.candidates)
-        known = sorted.known
-        refused = gate.refused
-        return { candidates: gate.passed, known: [], resumes: false, root: undefined }
+  const processSome = Effect.fnUntraced(function* (checked: ReadonlyArray<Checked<X>>) {
+    const events = valid(checked)
+    let known: ReadonlyMap<Hash, Outcome.Where> = new Map()
+    let refused: ReadonlyMap<Hash, Outcome.Rejected<E>> = new Map()
+    let committed = false
+    const sorting = Effect.zipLeft(
+      Candidates.sort(events),
+      Transaction.afterCommit(Effect.sync(() => void (committed = true)))
+    )
+    const source = Effect.map(sorting, (sorted) => {
+      const gate = Gate.check(setup, sorted.candidates)
+      known = sorted.known
+      refused = gate.refused
+      return { candidates: gate.passed, known: [], resumes: false, root: undefined }
+    })
+    const asked = new Set(events.map(({ id }) => id))
+    const byId = asked.size === 0 ? new Map<Hash, Outcome.Outcome<E> | Refused>() : yield* work.process(source, asked)
+    // Where a guilty operation undid that transaction, only the candidates were tried again; what was learnt from the others
+    // is not lost.
+    if (!committed && known.size > 0) yield* Transaction.run(sorting, { busyLimit: setup.busyLimit })
+    return checked.map(
+      Either.match({
+        onLeft: (invalid): Answer<E> => invalid,
+        onRight: ({ id }) => refused.get(id) ?? answer(byId, known, id)
       })
-      const asked = new Set(events.map(({ id }) => id))
-      const byId = asked.size === 0 ? new Map<Hash, Outcome.Outcome<E> | Refused>() : yield* work.process(source, asked)
-      // Where a guilty operation undid that transaction, only the candidates were tried again; what was learnt from the others
-      // is not lost.
-      if (!committed && known.size > 0) yield* Transaction.run(sorting, { busyLimit: setup.busyLimit })
-      return checked.map(
-        Either.match({
-          onLeft: (invalid): Answer<E> => invalid,
-          onRight: ({ id }) => refused.get(id) ?? answer(byId, known, id)
-        })
-      )
-    })
+    )
+  })
 
-  const processAll = (raws: ReadonlyArray<Operation.Raw>, from?: From) =>
-    Effect.gen(function* () {
-      const answers: Array<Answer<E>> = []
-      const take = checking(raws, from)
-      while (answers.length < raws.length) {
-        const checked = yield* take(setup.pace.size())
-        // The next pieces get to their threads, and timers and sockets get their turn.
-        yield* turn
-        answers.push(...(yield* processSome(checked)))
-      }
-      return answers
-    })
+  const processAll = Effect.fnUntraced(function* (raws: ReadonlyArray<Operation.Raw>, from?: From) {
+    const answers: Array<Answer<E>> = []
+    const take = seeing(raws)
+    while (answers.length < raws.length) {
+      const seen = yield* take(setup.pace.size())
+      // The next pieces get to their threads, and timers and sockets get their turn.
+      yield* turn
+      answers.push(...(yield* processSome(yield* read(seen, from))))
+    }
+    return answers
+  })
 
   return {
     receive: (raw, from) =>
@@ -132,7 +134,7 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
       ),
     receiveAll: (raws, from) => guarded("receiveAll", receiveAll(raws, from)),
     process: (raw, from) =>
-      Effect.flatMap(guarded("process", Effect.flatMap(check([raw], from), processSome)), ([one]) =>
+      Effect.flatMap(guarded("process", Effect.flatMap(readOne(raw, from), processSome)), ([one]) =>
         only<Outcome.Outcome<E>, Invalid | InboxFull>(one)
       ),
     processAll: (raws, from) => guarded("processAll", processAll(raws, from))
@@ -187,22 +189,21 @@ const where = <E>(outcome: Outcome.Outcome<E>): Outcome.Where => {
 }
 
 /** Queues what is new, may come in and has room; gives the answers to all the others. */
-const store = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
+const store = Effect.fnUntraced(function* <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>,
   last: number,
   events: ReadonlyArray<Event.Event<X>>
-) =>
-  Effect.gen(function* () {
-    const batch = yield* Batch.open(setup, last, "apart")
-    const { candidates, known } = yield* Candidates.sort(yield* batch.admit(events))
-    const { passed, refused } = Gate.check(setup, candidates)
-    const fresh = passed.filter(({ entry }) => entry === undefined)
-    const full = yield* Gate.full(fresh, setup)
-    yield* Inbox.put(fresh.filter(({ event }) => !full.has(event.id)).map(Candidates.incoming))
-    const answers = new Map<Hash, Stored<E>>([...refused, ...full])
-    for (const [id, where] of known) answers.set(id, Outcome.known(id, where))
-    for (const { entry, event } of passed) {
-      if (entry !== undefined) answers.set(event.id, Outcome.known(event.id, "queued"))
-    }
-    return answers
-  })
+) {
+  const batch = yield* Batch.open(setup, last, "apart")
+  const { candidates, known } = yield* Candidates.sort(yield* batch.admit(events))
+  const { passed, refused } = Gate.check(setup, candidates)
+  const fresh = passed.filter(({ entry }) => entry === undefined)
+  const full = yield* Gate.full(fresh, setup)
+  yield* Inbox.put(fresh.filter(({ event }) => !full.has(event.id)).map(Candidates.incoming))
+  const answers = new Map<Hash, Stored<E>>([...refused, ...full])
+  for (const [id, where] of known) answers.set(id, Outcome.known(id, where))
+  for (const { entry, event } of passed) {
+    if (entry !== undefined) answers.set(event.id, Outcome.known(event.id, "queued"))
+  }
+  return answers
+})

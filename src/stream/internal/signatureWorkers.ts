@@ -15,15 +15,15 @@ export const of = (size: number): Effect.Effect<Workers, never, Scope.Scope> =>
   Effect.gen(function* () {
     const workers = yield* Effect.all(Array.from({ length: size }, () => SignatureWorker.make))
     const asked = workers.map((ask) => ({ ask, open: 0 }))
-    const check: SignatureWorker.Check = (claims) =>
+    const check: SignatureWorker.Check = (headers) =>
       Effect.suspend(() => {
         // The first of those that have least to do: one that is idle goes before one that was never started.
         const least = Math.min(...asked.map(({ open }) => open))
         const worker = asked.find(({ open }) => open === least)
-        if (worker === undefined) return Effect.succeed(new Uint8Array(claims.length))
+        if (worker === undefined) return Effect.succeed(new Uint8Array(headers.length))
         worker.open += 1
         return Effect.ensuring(
-          Effect.flatMap(worker.ask, (check) => check(claims)),
+          Effect.flatMap(worker.ask, (check) => check(headers)),
           Effect.sync(() => void (worker.open -= 1))
         )
       })
