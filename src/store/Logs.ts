@@ -55,8 +55,8 @@ const upsert = Rows.insert(
 )
 
 /** Writes the new heads, and gives each log's integer key. A new log has the topic that was learnt for its log id. */
-export const move = (moved: ReadonlyArray<Moved>): Effect.Effect<ReadonlyMap<Log.Key, number>, SqlError, Transaction> =>
-  Effect.gen(function* () {
+export const move: (moved: ReadonlyArray<Moved>) => Effect.Effect<ReadonlyMap<Log.Key, number>, SqlError, Transaction> =
+  Effect.fnUntraced(function* (moved: ReadonlyArray<Moved>) {
     const rows = yield* upsert(
       moved.map(({ author, head, logId }) => [
         VerifyingKey.toBytes(author),

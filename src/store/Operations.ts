@@ -32,8 +32,8 @@ const insert = Rows.insert(
 )
 
 /** Appends operations, oldest first, moves the heads of their logs, and learns the topics they came under. */
-export const append = (accepted: ReadonlyArray<Accepted>): Effect.Effect<void, SqlError, Transaction> =>
-  Effect.gen(function* () {
+export const append: (accepted: ReadonlyArray<Accepted>) => Effect.Effect<void, SqlError, Transaction> =
+  Effect.fnUntraced(function* (accepted: ReadonlyArray<Accepted>) {
     if (accepted.length === 0) return
     yield* Topics.learn(accepted)
     const moved = new Map<Log.Key, Logs.Moved>()

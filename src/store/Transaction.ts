@@ -63,9 +63,7 @@ export const run = <A, E, R>(
   self: Effect.Effect<A, E, R>,
   options?: Options
 ): Effect.Effect<A, E | SqlError, Exclude<R, Transaction> | SqlClient.SqlClient> =>
-  Effect.flatMap(SqlClient.SqlClient, (sql) =>
-    transact(sql, typed(Effect.provideServiceEffect(self, Transaction, capability)), options)
-  )
+  Effect.flatMap(SqlClient.SqlClient, (sql) => transact(sql, typed(self), options))
 
 /**
  * Runs the effect in a part of the transaction that is undone as a whole when it fails, dies or is interrupted. Two at once
@@ -135,9 +133,6 @@ export const isolated: (client: SqlClient.SqlClient) => SqlClient.SqlClient = cl
 export const isOpen = (client: SqlClient.SqlClient): Effect.Effect<boolean> => clients.isOpen(client)
 
 // internal
-
-/** It is in the context already; this tells TypeScript. */
-const capability = Effect.contextWith((context: Context.Context<never>) => Context.unsafeGet(context, Transaction))
 
 /** `Effect.flatMap(Transaction, f)` in one step instead of three; a tenth of a statement's time. */
 const withTransaction = <A, E, R>(

@@ -11,7 +11,7 @@ import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Scope from "effect/Scope"
-import type { Restore } from "./context.ts"
+import type { Restore } from "./mask.ts"
 import type { Key } from "./root.ts"
 
 /** Reserves the connection until the scope is closed; that gives it back also where it has not come yet. */

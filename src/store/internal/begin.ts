@@ -7,7 +7,7 @@ import * as FiberRef from "effect/FiberRef"
 import * as Schedule from "effect/Schedule"
 import * as SqlReason from "../SqlReason.ts"
 import type { Row } from "./capability.ts"
-import type { Restore } from "./context.ts"
+import type { Restore } from "./mask.ts"
 import * as Prepared from "./prepared.ts"
 import * as Root from "./root.ts"
 

@@ -14,9 +14,9 @@ export interface Service {
    */
   readonly execute: (sql: string, params: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, SqlError>
   /** Runs the effect in a part of its own; see `Transaction.savepoint`. */
-  readonly savepoint: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
+  readonly savepoint: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, Exclude<R, Transaction>>
   /** Runs the effect in a part that is not undone by itself; see `Transaction.part`. */
-  readonly part: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, R>
+  readonly part: <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | SqlError, Exclude<R, Transaction>>
   /** Fails if nothing can be committed any more; see `Transaction.check`. */
   readonly check: Effect.Effect<void, SqlError>
   /** Keeps the effect for after the outermost commit; see `Transaction.afterCommit`. */

@@ -6,9 +6,7 @@ import * as Exit from "effect/Exit"
 import * as FiberRef from "effect/FiberRef"
 import { Transaction } from "./capability.ts"
 import type { Level } from "./level.ts"
-
-/** `restore` of `Effect.uninterruptibleMask`. */
-export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+import type { Restore } from "./mask.ts"
 
 /** The context of a level's body. One copy of the map instead of two: this is on the way of every operation. */
 export const enter = <R>(context: Context.Context<R>, level: Level): Context.Context<R> => {
@@ -38,11 +36,12 @@ export const within = <A, E, R, B, F>(
   outside: Context.Context<never>,
   restore: Restore,
   then: (exit: Exit.Exit<A, E>) => Effect.Effect<B, F>
-): Effect.Effect<B, F, R> => {
+): Effect.Effect<B, F, Exclude<R, Transaction>> => {
   const back = (exit: Exit.Exit<A, E>) =>
     Effect.flatMap(FiberRef.set(FiberRef.currentContext, outside), () => then(exit))
   return Effect.flatMap(FiberRef.set(FiberRef.currentContext, enter(outside, level)), () =>
-    Effect.matchCauseEffect(restore(self), {
+    // Its context holds the capability from here on.
+    Effect.matchCauseEffect(restore(self as Effect.Effect<A, E, Exclude<R, Transaction>>), {
       onSuccess: (a) => back(Exit.succeed(a)),
       onFailure: (cause) => back(Exit.failCause(cause))
     })

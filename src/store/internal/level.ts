@@ -15,9 +15,10 @@ import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
-import type { Row, Service } from "./capability.ts"
-import { leave, within, type Restore } from "./context.ts"
+import type { Row, Service, Transaction } from "./capability.ts"
+import { leave, within } from "./context.ts"
 import { isControl, isRead } from "./control.ts"
+import { mask, type Restore } from "./mask.ts"
 import * as Root from "./root.ts"
 import { finish, settle } from "./settle.ts"
 import { TransactionClosed, TransactionControl } from "./transactionErrors.ts"
@@ -79,12 +80,12 @@ export class Level implements Connection, Service {
     return Stream.fromIterableEffect(this.execute(sql, params, transform))
   }
 
-  savepoint<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> {
-    return Effect.uninterruptibleMask((restore) => begin(this, self, "savepoint", restore))
+  savepoint<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, Exclude<R, Transaction>> {
+    return mask((restore) => begin(this, self, "savepoint", restore))
   }
 
-  part<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, R> {
-    return Effect.uninterruptibleMask((restore) => begin(this, self, this.root.sqlite ? "part" : "savepoint", restore))
+  part<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | SqlError, Exclude<R, Transaction>> {
+    return mask((restore) => begin(this, self, this.root.sqlite ? "part" : "savepoint", restore))
   }
 
   get check(): Effect.Effect<void, SqlError> {
@@ -132,7 +133,7 @@ const guarded = <A>(
   sql: string,
   evaluate: () => Effect.Effect<A, SqlError>
 ): Effect.Effect<A, SqlError> =>
-  Effect.uninterruptibleMask((restore) => {
+  mask((restore) => {
     const root = level.root
     const why = ended(level, sql)
     if (why !== undefined) return Effect.fail(why)
@@ -189,7 +190,7 @@ const begin = <A, E, R>(
   self: Effect.Effect<A, E, R>,
   kind: Kind,
   restore: Restore
-): Effect.Effect<A, E | SqlError, R> =>
+): Effect.Effect<A, E | SqlError, Exclude<R, Transaction>> =>
   Effect.withFiberRuntime((fiber) => {
     const root = parent.root
     const why = ended(parent, "SAVEPOINT")

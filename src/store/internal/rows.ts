@@ -21,23 +21,26 @@ const sizes = [64, 8, 1] as const
  * @param values one row's values, such as `(?, ?, coalesce(?, 0))`
  * @param tail what follows the rows, such as ON CONFLICT
  */
-export const insert = (head: string, values: string, tail = "") => {
+export const insert = (
+  head: string,
+  values: string,
+  tail = ""
+): ((rows: ReadonlyArray<ReadonlyArray<unknown>>) => Effect.Effect<ReadonlyArray<Row>, SqlError, Transaction>) => {
   const bySize = sizes.map((size) => ({
     size,
     run: statement(`${head} VALUES ${Array.from({ length: size }, () => values).join(", ")} ${tail}`)
   }))
-  return (rows: ReadonlyArray<ReadonlyArray<unknown>>): Effect.Effect<ReadonlyArray<Row>, SqlError, Transaction> =>
-    Effect.gen(function* () {
-      const returned: Array<Row> = []
-      let from = 0
-      for (const { run, size } of bySize) {
-        for (; rows.length - from >= size; from += size) {
-          if (from > 0 && size === sizes[0]) yield* turn
-          returned.push(...(yield* run(...rows.slice(from, from + size).flat())))
-        }
+  return Effect.fnUntraced(function* (rows: ReadonlyArray<ReadonlyArray<unknown>>) {
+    const returned: Array<Row> = []
+    let from = 0
+    for (const { run, size } of bySize) {
+      for (; rows.length - from >= size; from += size) {
+        if (from > 0 && size === sizes[0]) yield* turn
+        returned.push(...(yield* run(...rows.slice(from, from + size).flat())))
       }
-      return returned
-    })
+    }
+    return returned
+  })
 }
 
 /** A list as one parameter, for `json_each(?)`; one text serves every length. */

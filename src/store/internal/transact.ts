@@ -9,9 +9,11 @@ import * as Exit from "effect/Exit"
 import * as Scope from "effect/Scope"
 import * as Acquire from "./acquire.ts"
 import { begin, full, number, type BeginOptions } from "./begin.ts"
-import { within, type Restore } from "./context.ts"
+import { within } from "./context.ts"
 import * as Keys from "./keys.ts"
+import type { Transaction } from "./capability.ts"
 import { current, Level, ofClient } from "./level.ts"
+import { mask, type Restore } from "./mask.ts"
 import * as Root from "./root.ts"
 import { close, undoFirst } from "./settle.ts"
 import { CommitFailed } from "./transactionErrors.ts"
@@ -21,8 +23,8 @@ export const transact = <A, E, R>(
   client: SqlClient,
   self: Effect.Effect<A, E, R>,
   options: BeginOptions = {}
-): Effect.Effect<A, E | SqlError, R> =>
-  Effect.uninterruptibleMask((restore) =>
+): Effect.Effect<A, E | SqlError, Exclude<R, Transaction>> =>
+  mask((restore) =>
     Effect.withFiberRuntime((fiber) => {
       const around = current(fiber.currentContext)
       const own = ofClient(around, Keys.of(client))
@@ -33,10 +35,10 @@ export const transact = <A, E, R>(
           onFailure: (cause) => Effect.zipRight(Scope.close(scope, Exit.failCause(cause)), Effect.failCause(cause)),
           onSuccess: (connection) => {
             const root = rootOf(client, connection, fiber.currentContext)
-            return outermost(new Level(root, undefined, "savepoint"), self, options, restore).pipe(
+            const done = outermost(new Level(root, undefined, "savepoint"), self, options, restore)
+            return Effect.flatMap(Effect.exit(done), (exit) =>
               // The connection first: what comes after the commit may need it.
-              Effect.onExit((exit) => Root.giveBack(root, Scope.close(scope, exit))),
-              Effect.flatMap(announce)
+              Effect.flatMap(Root.giveBack(root, Scope.close(scope, exit)), () => Effect.flatMap(exit, announce))
             )
           }
         })
@@ -61,7 +63,7 @@ const inside = <A, E, R>(
   own: Level,
   self: Effect.Effect<A, E, R>,
   options: BeginOptions
-): Effect.Effect<A, E | SqlError, R> => {
+): Effect.Effect<A, E | SqlError, Exclude<R, Transaction>> => {
   const { committed } = options
   const part = committed === undefined ? own.savepoint(self) : Effect.zipLeft(own.savepoint(self), own.defer(committed))
   return options.durable === true && own.root.sqlite ? Effect.zipRight(mustBeDurable(own), part) : part
@@ -96,7 +98,7 @@ const outermost = <A, E, R>(
   self: Effect.Effect<A, E, R>,
   options: BeginOptions,
   restore: Restore
-): Effect.Effect<Ended<A, E | SqlError>, SqlError, R> =>
+): Effect.Effect<Ended<A, E | SqlError>, SqlError, Exclude<R, Transaction>> =>
   Effect.flatMap(begin(level.root, options, restore), (setBack) =>
     within(level, self, level.root.outside, restore, (exit) =>
       Effect.flatMap(Effect.zipRight(Root.claim(level.root), end(level, exit, options)), (ended) => {

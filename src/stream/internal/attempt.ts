@@ -44,18 +44,17 @@ export type Report<E, R> = (
  * Processes what `source` gives and then, before anything else, all that was woken by it. The event loop gets a turn after each
  * transaction, and nothing is kept of one that is over but what it has not come to.
  */
-export const attempt = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err>(
+export const attempt = Effect.fnUntraced(function* <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err>(
   setup: Setup<X, Out, A, E, R>,
   source: Source<X, Err>,
   report: Report<E, R>
-): Effect.Effect<void, SqlError | Superseded | Err, SqlClient | R> =>
-  Effect.gen(function* () {
-    let left = yield* step(setup, source, report)
-    while (isLeft(left)) {
-      yield* turn
-      left = yield* step(setup, again(left, left.rest.length), report)
-    }
-  })
+) {
+  let left = yield* step(setup, source, report)
+  while (isLeft(left)) {
+    yield* turn
+    left = yield* step(setup, again(left, left.rest.length), report)
+  }
+})
 
 // internal
 
@@ -73,66 +72,64 @@ const isLeft = ({ pending, rest }: Left<Extensions.Fields>): boolean => pending 
 const wokenAtLeast = 100
 
 /** One transaction, or many with one operation each where it fails for the sake of one. */
-const step = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err>(
+const step = Effect.fnUntraced(function* <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err>(
   setup: Setup<X, Out, A, E, R>,
   source: Source<X, Err>,
   report: Report<E, R>
-): Effect.Effect<Left<X>, SqlError | Superseded | Err, SqlClient | R> =>
-  Effect.gen(function* () {
-    let begun = 0
-    let left: Left<X> = { rest: [], root: undefined, pending: false }
-    const tried = (handling: Batch.Handling) =>
-      transaction(setup, source, handling, (batch, taken, waits) => {
-        begun = 0
-        left = { rest: taken.candidates.map(({ event }) => event), root: taken.root, pending: taken.resumes }
-        const decide = (event: Event.Event<X>) => {
-          begun += 1
-          return batch.process(event)
-        }
-        const room = taken.candidates.length + Math.max(setup.batchSize, wokenAtLeast)
-        return watched(setup.application, batch.handlingSince, rounds(setup, batch, { taken, waits, room, decide }))
-      })
-    const run = Mood.tried(setup.mood, tried("apart"), (spoilt) =>
-      Effect.catchIf(tried("together"), isPartFailed, () => Effect.zipRight(turn, spoilt))
-    )
-    const result = yield* Effect.either(run)
-    if (result._tag === "Right") return yield* reported(result.right, [], report)
-    const failure = result.left
-    if (!isGuilt(failure)) return yield* Effect.fail(failure)
-    // Nobody is to blame for what fails before anybody's turn.
-    if (!isLeft(left) && failure instanceof SqlError) return yield* failure
-    for (let tried = 0; tried < Math.max(1, begun) && isLeft(left); tried++) {
-      yield* turn
-      left = yield* single(setup, left, report)
-    }
-    return left
-  })
+) {
+  let begun = 0
+  let left: Left<X> = { rest: [], root: undefined, pending: false }
+  const tried = (handling: Batch.Handling) =>
+    transaction(setup, source, handling, (batch, taken, waits) => {
+      begun = 0
+      left = { rest: taken.candidates.map(({ event }) => event), root: taken.root, pending: taken.resumes }
+      const decide = (event: Event.Event<X>) => {
+        begun += 1
+        return batch.process(event)
+      }
+      const room = taken.candidates.length + Math.max(setup.batchSize, wokenAtLeast)
+      return watched(setup.application, batch.handlingSince, rounds(setup, batch, { taken, waits, room, decide }))
+    })
+  const run = Mood.tried(setup.mood, tried("apart"), (spoilt) =>
+    Effect.catchIf(tried("together"), isPartFailed, () => Effect.zipRight(turn, spoilt))
+  )
+  const result = yield* Effect.either(run)
+  if (result._tag === "Right") return yield* reported(result.right, [], report)
+  const failure = result.left
+  if (!isGuilt(failure)) return yield* Effect.fail(failure)
+  // Nobody is to blame for what fails before anybody's turn.
+  if (!isLeft(left) && failure instanceof SqlError) return yield* failure
+  for (let tried = 0; tried < Math.max(1, begun) && isLeft(left); tried++) {
+    yield* turn
+    left = yield* single(setup, left, report)
+  }
+  return left
+})
 
 const isPartFailed = (error: unknown): boolean => error instanceof Transaction.PartFailed
 
 /** One operation in a transaction of its own, rejected when it fails even so. */
-const single = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
+const single = Effect.fnUntraced(function* <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>,
   left: Left<X>,
   report: Report<E, R>
-): Effect.Effect<Left<X>, SqlError | Superseded, SqlClient | R> =>
-  Effect.gen(function* () {
-    const source = again(left, 1)
-    const others = left.rest.slice(1)
-    const tried = transaction(setup, source, "apart", (batch, taken, waits) =>
-      watched(
-        setup.application,
-        batch.handlingSince,
-        rounds(setup, batch, { taken, waits, room: 1, decide: batch.process })
-      )
+) {
+  const source = again(left, 1)
+  const others = left.rest.slice(1)
+  const tried = transaction(setup, source, "apart", (batch, taken, waits) =>
+    watched(
+      setup.application,
+      batch.handlingSince,
+      rounds(setup, batch, { taken, waits, room: 1, decide: batch.process })
     )
-    const rejected = (guilt: Guilt) =>
-      transaction(setup, source, "apart", (batch, taken, waits) => {
-        const verdict = { _tag: "Rejected" as const, processor: setup.application.name, error: blame(guilt) }
-        return rounds(setup, batch, { taken, waits, room: 1, decide: () => Effect.succeed(verdict) })
-      })
-    return yield* reported(yield* Effect.catchIf(tried, isGuilt, rejected), others, report)
-  })
+  )
+  const rejected = (guilt: Guilt) =>
+    transaction(setup, source, "apart", (batch, taken, waits) => {
+      const verdict = { _tag: "Rejected" as const, processor: setup.application.name, error: blame(guilt) }
+      return rounds(setup, batch, { taken, waits, room: 1, decide: () => Effect.succeed(verdict) })
+    })
+  return yield* reported(yield* Effect.catchIf(tried, isGuilt, rejected), others, report)
+})
 
 /** Hands on what a transaction decided; gives what is left. */
 const reported = <X extends Extensions.Fields, E, R>(
@@ -147,14 +144,16 @@ const reported = <X extends Extensions.Fields, E, R>(
   }))
 
 /** What is left of a call, at most so many of its operations; another process or call may have been quicker with them. */
-const again = <X extends Extensions.Fields>({ pending, rest, root }: Left<X>, count: number): Source<X, never> =>
-  Effect.gen(function* () {
-    if (count === 0) return { candidates: [], known: [], resumes: pending, root }
-    yield* Inbox.queueDue(yield* Clock.currentTimeMillis)
-    const { candidates, known } = yield* Candidates.sort(rest.slice(0, count))
-    const found = Array.from(known, ([id, where]) => Outcome.known(id, where))
-    return { candidates, known: found, resumes: pending, root }
-  })
+const again = Effect.fnUntraced(function* <X extends Extensions.Fields>(
+  { pending, rest, root }: Left<X>,
+  count: number
+) {
+  if (count === 0) return { candidates: [], known: [], resumes: pending, root }
+  yield* Inbox.queueDue(yield* Clock.currentTimeMillis)
+  const { candidates, known } = yield* Candidates.sort(rest.slice(0, count))
+  const found = Array.from(known, ([id, where]) => Outcome.known(id, where))
+  return { candidates, known: found, resumes: pending, root }
+})
 
 /** Where there are more than so many operations, the event loop gets a turn between the steps of a transaction. */
 const many = 64
@@ -164,35 +163,48 @@ const transaction = <X extends Extensions.Fields, Out extends Event.Event, A, E,
   setup: Setup<X, Out, A, E, R>,
   source: Source<X, Err>,
   handling: Batch.Handling,
-  decide: (
-    batch: Batch.Batch<Event.Event<X>, E, R>,
-    taken: Taken<X>,
-    waits: boolean
-  ) => Effect.Effect<Decided<X, E>, Err2, SqlClient | Transaction.Transaction | R>
+  decide: Decide<X, E, R, Err2>
 ): Effect.Effect<Decided<X, E>, SqlError | Superseded | Err | Err2, SqlClient | R> => {
   let since = 0
-  const decided = Live.run(setup, ({ last, waits }) =>
-    Effect.gen(function* () {
-      // Whoever waits for the database is not slow.
-      since = yield* Clock.currentTimeMillis
-      const batch = yield* Batch.open(setup, last, handling)
-      const taken = yield* source
-      const share = taken.candidates.length > many ? turn : Effect.void
-      yield* share
-      const done = yield* decide(batch, taken, waits)
-      yield* share
-      const outcomes = [...taken.known, ...done.outcomes]
-      if (done.outcomes.length === 0) return { ...done, outcomes }
-      const position = yield* batch.finish
-      // A processor may have met some that will never come.
-      const pending = done.pending || (done.waits && (yield* Wakes.next(undefined)) !== undefined)
-      yield* Consumers.acknowledge(position)
-      // The commit is the longest single piece.
-      yield* share
-      return { ...done, outcomes, pending }
+  const decided = Live.run(setup, (standing) =>
+    // Whoever waits for the database is not slow.
+    Effect.flatMap(Clock.currentTimeMillis, (now) => {
+      since = now
+      return inside(setup, source, handling, decide, standing)
     })
   )
   const paced = ({ outcomes }: Decided<X, E>) =>
     Effect.map(Clock.currentTimeMillis, (now) => setup.pace.took(outcomes.length, now - since))
   return Effect.tap(decided, paced)
 }
+
+/** Decides what was taken. */
+type Decide<X extends Extensions.Fields, E, R, Err> = (
+  batch: Batch.Batch<Event.Event<X>, E, R>,
+  taken: Taken<X>,
+  waits: boolean
+) => Effect.Effect<Decided<X, E>, Err, SqlClient | Transaction.Transaction | R>
+
+const inside = Effect.fnUntraced(function* <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err, Err2>(
+  setup: Setup<X, Out, A, E, R>,
+  source: Source<X, Err>,
+  handling: Batch.Handling,
+  decide: Decide<X, E, R, Err2>,
+  { last, waits }: Consumers.Standing
+) {
+  const batch = yield* Batch.open(setup, last, handling)
+  const taken = yield* source
+  const share = taken.candidates.length > many ? turn : Effect.void
+  yield* share
+  const done = yield* decide(batch, taken, waits)
+  yield* share
+  const outcomes = [...taken.known, ...done.outcomes]
+  if (done.outcomes.length === 0) return { ...done, outcomes }
+  const position = yield* batch.finish
+  // A processor may have met some that will never come.
+  const pending = done.pending || (done.waits && (yield* Wakes.next(undefined)) !== undefined)
+  yield* Consumers.acknowledge(position)
+  // The commit is the longest single piece.
+  yield* share
+  return { ...done, outcomes, pending }
+})

@@ -1,6 +1,4 @@
 /** From bytes to events: of operations that were just received, and of operations from the inbox. */
-import type { SqlClient } from "@effect/sql/SqlClient"
-import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Crypto from "../../core/Crypto.ts"
@@ -13,7 +11,6 @@ import * as Rejection from "../../pipeline/Rejection.ts"
 import * as Inbox from "../../store/Inbox.ts"
 import * as Topics from "../../store/Topics.ts"
 import { turn } from "../../store/internal/turn.ts"
-import type { Transaction } from "../../store/Transaction.ts"
 import * as Waiting from "../../store/Waiting.ts"
 import * as Whereabouts from "../../store/Whereabouts.ts"
 import type * as Wakes from "../../store/Wakes.ts"
@@ -63,31 +60,30 @@ export const restore = <X extends Extensions.Fields>(
  * Entries as candidates. One that does not read back is rejected on the spot, so that it holds nobody up. `at`: for those that
  * were woken.
  */
-export const readable = <X extends Extensions.Fields>(
+export const readable = Effect.fnUntraced(function* <X extends Extensions.Fields>(
   codec: Extensions.Codec<X>,
   entries: ReadonlyArray<{ readonly entry: Inbox.Entry; readonly at?: Wakes.Cursor }>
-): Effect.Effect<ReadonlyArray<Candidate<X>>, SqlError, Transaction> =>
-  Effect.gen(function* () {
-    const candidates: Array<Candidate<X>> = []
-    for (const [nth, { at, entry }] of entries.entries()) {
-      if (nth > 0 && nth % together === 0) yield* turn
-      const restored = restore(codec, entry)
-      if (restored._tag === "Right") candidates.push({ ...restored.right, woken: at })
-      else {
-        const reason = Rejection.encode(restored.left)
-        const attempts = entry.attempts + 1
-        yield* Inbox.reject(entry.id, {
-          processor: "inbox",
-          reason,
-          attempts,
-          notBefore: undefined,
-          entry: entry.entry
-        })
-        if (at !== undefined) yield* Waiting.forget([entry.entry])
-      }
+) {
+  const candidates: Array<Candidate<X>> = []
+  for (const [nth, { at, entry }] of entries.entries()) {
+    if (nth > 0 && nth % together === 0) yield* turn
+    const restored = restore(codec, entry)
+    if (restored._tag === "Right") candidates.push({ ...restored.right, woken: at })
+    else {
+      const reason = Rejection.encode(restored.left)
+      const attempts = entry.attempts + 1
+      yield* Inbox.reject(entry.id, {
+        processor: "inbox",
+        reason,
+        attempts,
+        notBefore: undefined,
+        entry: entry.entry
+      })
+      if (at !== undefined) yield* Waiting.forget([entry.entry])
     }
-    return candidates
-  })
+  }
+  return candidates
+})
 
 /** So many are read without giving the event loop a turn. */
 const together = 64
@@ -120,31 +116,28 @@ export const told = ({ extensions: { logId }, topic }: Event.Event): Topics.Told
  * operation twice counts once. Of those that were here, what is new is the topic they come under, where their sender says it:
  * that is learnt.
  */
-export const sort = <X extends Extensions.Fields>(
-  events: Iterable<Event.Event<X>>
-): Effect.Effect<Sorted<X>, SqlError, SqlClient | Transaction> =>
-  Effect.gen(function* () {
-    const byId = new Map<Hash, Event.Event<X>>()
-    for (const event of events) if (!byId.has(event.id)) byId.set(event.id, event)
-    const ids = Array.from(byId.keys())
-    const known = new Map<Hash, Outcome.Where>()
-    const found = yield* Whereabouts.find(ids)
-    const retried = yield* Topics.claim(Array.from(byId.values()).filter(({ id }) => found.get(id)?.held !== undefined))
-    const candidates: Array<Candidate<X>> = []
-    const letIn: Array<Topics.Told> = []
-    for (const [id, event] of byId) {
-      const { decided, held } = found.get(id) ?? nowhere
-      if (decided === "accepted" || decided === "pruned") letIn.push(told(event))
-      if (decided !== undefined) known.set(id, decided)
-      else if (held === undefined) candidates.push({ event, entry: undefined, attempts: 0 })
-      else if (held.status === "queued" || retried.has(id)) {
-        const { attempts, entry, topic } = held
-        candidates.push({ event: { ...event, topic: event.topic ?? topic }, entry, attempts })
-      } else known.set(id, held.status)
-    }
-    yield* Topics.learn(letIn)
-    return { candidates, known }
-  })
+export const sort = Effect.fnUntraced(function* <X extends Extensions.Fields>(events: Iterable<Event.Event<X>>) {
+  const byId = new Map<Hash, Event.Event<X>>()
+  for (const event of events) if (!byId.has(event.id)) byId.set(event.id, event)
+  const ids = Array.from(byId.keys())
+  const known = new Map<Hash, Outcome.Where>()
+  const found = yield* Whereabouts.find(ids)
+  const retried = yield* Topics.claim(Array.from(byId.values()).filter(({ id }) => found.get(id)?.held !== undefined))
+  const candidates: Array<Candidate<X>> = []
+  const letIn: Array<Topics.Told> = []
+  for (const [id, event] of byId) {
+    const { decided, held } = found.get(id) ?? nowhere
+    if (decided === "accepted" || decided === "pruned") letIn.push(told(event))
+    if (decided !== undefined) known.set(id, decided)
+    else if (held === undefined) candidates.push({ event, entry: undefined, attempts: 0 })
+    else if (held.status === "queued" || retried.has(id)) {
+      const { attempts, entry, topic } = held
+      candidates.push({ event: { ...event, topic: event.topic ?? topic }, entry, attempts })
+    } else known.set(id, held.status)
+  }
+  yield* Topics.learn(letIn)
+  return { candidates, known }
+})
 
 const nowhere: Whereabouts.Whereabouts = { held: undefined, decided: undefined }
 

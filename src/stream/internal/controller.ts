@@ -17,6 +17,7 @@ import type * as Outcome from "../../pipeline/Outcome.ts"
 import * as Filter from "../../store/Filter.ts"
 import * as Mood from "./mood.ts"
 import * as OwnLogs from "../../store/OwnLogs.ts"
+import { handed } from "../../store/internal/mask.ts"
 import * as SqlReason from "../../store/SqlReason.ts"
 import * as Status from "../../store/Status.ts"
 import * as Transaction from "../../store/Transaction.ts"
@@ -74,7 +75,8 @@ export const make = <Out extends Placed, A, E, R, E2, R2, R3, X extends Extensio
           services as Context.Context<SqlClient | R | R2 | R3>
         )
       )
-    const provide = <B, Err>(self: Effect.Effect<B, Err, SqlClient | R | R2 | R3>) => SqlReason.typed(bare(self))
+    const provide = <B, Err>(self: Effect.Effect<B, Err, SqlClient | R | R2 | R3>) =>
+      SqlReason.typed(Effect.suspend(() => bare(handed(self))))
     const alarm = yield* OwnCalls.alarm(crypto, setup.busyLimit)
     yield* provide(Open.open(setup))
     yield* provide(Effect.zipRight(Own.catchUp(witness), alarm.ring))

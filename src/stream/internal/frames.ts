@@ -4,7 +4,6 @@
  * What is woken is decided before anything else, so the top comes first. A wake-up whose last operation was decided leaves the
  * stack before that one wakes others: a chain, however long, needs one place.
  */
-import type { SqlClient } from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import type * as Extensions from "../../core/Extensions.ts"
@@ -72,25 +71,24 @@ export const push = <X extends Extensions.Fields>(frames: Frames<X>, of: Wakes.W
  * The frame that has the operations to be decided next; none when there is nothing left, or no room. `loaded` is told of those
  * that were read.
  */
-export const next = <X extends Extensions.Fields, R>(
+export const next = Effect.fnUntraced(function* <X extends Extensions.Fields, R>(
   codec: Extensions.Codec<X>,
   frames: Frames<X>,
   loaded: (candidates: ReadonlyArray<Candidates.Candidate<X>>) => Effect.Effect<void, SqlError, R>
-): Effect.Effect<Frame<X> | undefined, SqlError, SqlClient | Transaction | R> =>
-  Effect.gen(function* () {
-    while (frames.room > 0) {
-      if (frames.stack.length === 0 && frames.resuming) frames.resuming = yield* resume(frames)
-      const frame = frames.stack.at(-1) ?? frames.base
-      sift(frames, frame)
-      if (frame.candidates.length > 0) return frame
-      if (frame.waking === undefined) return undefined
-      if (frame.waking.more) {
-        yield* read(codec, frames, frame, frame.waking)
-        yield* loaded(frame.candidates)
-      } else yield* advance(frames, frame, 0)
-    }
-    return undefined
-  })
+) {
+  while (frames.room > 0) {
+    if (frames.stack.length === 0 && frames.resuming) frames.resuming = yield* resume(frames)
+    const frame = frames.stack.at(-1) ?? frames.base
+    sift(frames, frame)
+    if (frame.candidates.length > 0) return frame
+    if (frame.waking === undefined) return undefined
+    if (frame.waking.more) {
+      yield* read(codec, frames, frame, frame.waking)
+      yield* loaded(frame.candidates)
+    } else yield* advance(frames, frame, 0)
+  }
+  return undefined
+})
 
 /**
  * The first `count` operations of a frame were decided. A wake-up that has nobody left leaves the stack; so does one of whose
@@ -116,14 +114,13 @@ export const advance = <X extends Extensions.Fields>(
 }
 
 /** Notes what of the stack is left for another transaction. */
-export const note = <X extends Extensions.Fields>(frames: Frames<X>): Effect.Effect<void, SqlError, Transaction> =>
-  Effect.gen(function* () {
-    for (const { waking } of frames.stack) {
-      if (waking === undefined) continue
-      if (waking.wake === undefined) frames.root = yield* Wakes.push(waking.of, waking.decided, frames.root)
-      else yield* Wakes.move(waking.wake, waking.decided)
-    }
-  })
+export const note = Effect.fnUntraced(function* <X extends Extensions.Fields>(frames: Frames<X>) {
+  for (const { waking } of frames.stack) {
+    if (waking === undefined) continue
+    if (waking.wake === undefined) frames.root = yield* Wakes.push(waking.of, waking.decided, frames.root)
+    else yield* Wakes.move(waking.wake, waking.decided)
+  }
+})
 
 // internal
 
@@ -135,18 +132,15 @@ const place = <X extends Extensions.Fields>(
 ): void => void stack.push({ waking: { of, wake, decided: from, read: from, more: true, readWith: 0 }, candidates: [] })
 
 /** Takes on the newest of the noted wake-ups that are ours, or nobody's yet; gives whether there was one. */
-const resume = <X extends Extensions.Fields>(
-  frames: Frames<X>
-): Effect.Effect<boolean, SqlError, SqlClient | Transaction> =>
-  Effect.gen(function* () {
-    const own = frames.root === undefined ? undefined : yield* Wakes.next(frames.root)
-    const pending = own ?? (yield* Wakes.next(undefined))
-    if (pending === undefined) return false
-    frames.root ??= pending.wake
-    if (pending.root === undefined) yield* Wakes.claim(pending.wake, frames.root)
-    place(frames, pending.of, pending.wake, pending.after)
-    return true
-  })
+const resume = Effect.fnUntraced(function* <X extends Extensions.Fields>(frames: Frames<X>) {
+  const own = frames.root === undefined ? undefined : yield* Wakes.next(frames.root)
+  const pending = own ?? (yield* Wakes.next(undefined))
+  if (pending === undefined) return false
+  frames.root ??= pending.wake
+  if (pending.root === undefined) yield* Wakes.claim(pending.wake, frames.root)
+  place(frames, pending.of, pending.wake, pending.after)
+  return true
+})
 
 /** Takes out of a wake-up whom another one that came on top of it has woken, too. */
 const sift = <X extends Extensions.Fields>({ decided }: Frames<X>, frame: Frame<X>): void => {
@@ -158,36 +152,34 @@ const sift = <X extends Extensions.Fields>({ decided }: Frames<X>, frame: Frame<
 }
 
 /** Reads the next operations of a wake-up. Who waits for others as well takes its room, too: that is read and written. */
-const read = <X extends Extensions.Fields>(
+const read = Effect.fnUntraced(function* <X extends Extensions.Fields>(
   codec: Extensions.Codec<X>,
   frames: Frames<X>,
   frame: Frame<X>,
   waking: Waking
-): Effect.Effect<void, SqlError, SqlClient | Transaction> =>
-  Effect.gen(function* () {
-    const page = yield* Waiting.woken(waking.of, waking.read, frames.room)
-    frame.candidates = yield* Candidates.readable(codec, page.woken)
-    waking.read = page.at
-    waking.more = page.more
-    waking.readWith = frames.room
-    frames.room -= page.met + page.woken.length - frame.candidates.length
-    yield* readAhead(codec, frames, frame, waking)
-  })
+) {
+  const page = yield* Waiting.woken(waking.of, waking.read, frames.room)
+  frame.candidates = yield* Candidates.readable(codec, page.woken)
+  waking.read = page.at
+  waking.more = page.more
+  waking.readWith = frames.room
+  frames.room -= page.met + page.woken.length - frame.candidates.length
+  yield* readAhead(codec, frames, frame, waking)
+})
 
 /** Where the next operation of the log is all that is woken, the log is read on as far as that goes on. */
-const readAhead = <X extends Extensions.Fields>(
+const readAhead = Effect.fnUntraced(function* <X extends Extensions.Fields>(
   codec: Extensions.Codec<X>,
   frames: Frames<X>,
   frame: Frame<X>,
   { more, of }: Waking
-): Effect.Effect<void, SqlError, SqlClient> =>
-  Effect.gen(function* () {
-    const [first, second] = frame.candidates
-    if (more || first === undefined || second !== undefined || of.place === undefined || frames.room < 2) return
-    const seqNum = of.place.seqNum + 1
-    if (first.woken?.seqNum !== seqNum) return
-    const count = Math.min(frames.ahead, frames.room - 1)
-    const chain = Candidates.chained(codec, yield* Waiting.chain(first.event.id, { ...of.place, seqNum }, count))
-    frames.ahead = chain.length === frames.ahead ? frames.ahead * 2 : Math.max(1, chain.length)
-    frame.candidates = [first, ...chain]
-  })
+) {
+  const [first, second] = frame.candidates
+  if (more || first === undefined || second !== undefined || of.place === undefined || frames.room < 2) return
+  const seqNum = of.place.seqNum + 1
+  if (first.woken?.seqNum !== seqNum) return
+  const count = Math.min(frames.ahead, frames.room - 1)
+  const chain = Candidates.chained(codec, yield* Waiting.chain(first.event.id, { ...of.place, seqNum }, count))
+  frames.ahead = chain.length === frames.ahead ? frames.ahead * 2 : Math.max(1, chain.length)
+  frame.candidates = [first, ...chain]
+})

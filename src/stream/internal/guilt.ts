@@ -9,6 +9,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
+import { handed, mask, type Restore } from "../../store/internal/mask.ts"
 import * as Rejection from "../../pipeline/Rejection.ts"
 import * as SqlReason from "../../store/SqlReason.ts"
 
@@ -38,30 +39,36 @@ export const watched = <B, E2, R2>(
   handlingSince: () => bigint | undefined,
   body: Effect.Effect<B, E2, R2>
 ): Effect.Effect<B, E2 | Overdue, R2> => {
-  const watch = Effect.gen(function* () {
-    for (;;) {
-      const now = yield* Clock.currentTimeNanos
-      const left = Duration.toMillis(timeLimit) - Number(now - (handlingSince() ?? now)) / 1_000_000
-      if (left <= 0) return yield* new Overdue({ limit: timeLimit })
-      yield* Effect.sleep(left)
-    }
-  })
-  // Not a race of the two: one that is interrupted while it begins has fibers that were never started, and waits for them for ever.
-  return Effect.uninterruptibleMask((restore) =>
-    Effect.gen(function* () {
-      // Interruptible also where the caller is not: the watch has to end with the batch, and a handler at its limit.
-      const handling = yield* Effect.fork(Effect.interruptible(body))
-      let overdue: Overdue | undefined
-      const stop = (late: Overdue) => {
-        overdue = late
-        return Fiber.interrupt(handling)
-      }
-      const watching = yield* Effect.fork(Effect.interruptible(Effect.catchAll(watch, stop)))
-      const exit = yield* Effect.onInterrupt(restore(Fiber.await(handling)), () =>
-        Fiber.interruptAll([handling, watching])
-      )
-      yield* Fiber.interrupt(watching)
-      return yield* overdue !== undefined && Exit.isInterrupted(exit) ? overdue : exit
-    })
-  )
+  return mask((restore) => beside(body, watch(timeLimit, handlingSince), restore))
 }
+
+// internal
+
+/** Fails as soon as a handler has taken longer than it may. */
+const watch = Effect.fnUntraced(function* (limit: Duration.Duration, handlingSince: () => bigint | undefined) {
+  for (;;) {
+    const now = yield* Clock.currentTimeNanos
+    const left = Duration.toMillis(limit) - Number(now - (handlingSince() ?? now)) / 1_000_000
+    if (left <= 0) return yield* new Overdue({ limit })
+    yield* Effect.sleep(left)
+  }
+})
+
+/** Not a race of the two: one that is interrupted while it begins has fibers that were never started, and waits for them for ever. */
+const beside = Effect.fnUntraced(function* <B, E2, R2>(
+  body: Effect.Effect<B, E2, R2>,
+  watch: Effect.Effect<never, Overdue>,
+  restore: Restore
+) {
+  // Interruptible also where the caller is not: the watch has to end with the batch, and a handler at its limit.
+  const handling = yield* Effect.fork(Effect.interruptible(handed(body)))
+  let overdue: Overdue | undefined
+  const stop = (late: Overdue) => {
+    overdue = late
+    return Fiber.interrupt(handling)
+  }
+  const watching = yield* Effect.fork(Effect.interruptible(handed(Effect.catchAll(watch, stop))))
+  const exit = yield* Effect.onInterrupt(restore(Fiber.await(handling)), () => Fiber.interruptAll([handling, watching]))
+  yield* Fiber.interrupt(watching)
+  return yield* overdue !== undefined && Exit.isInterrupted(exit) ? overdue : exit
+})

@@ -43,35 +43,34 @@ export interface Decided<X extends Extensions.Fields, E> {
   readonly waits: boolean
 }
 
-export const rounds = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
+export const rounds = Effect.fnUntraced(function* <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   setup: Setup<X, Out, A, E, R>,
   batch: Batch.Batch<Event.Event<X>, E, R>,
   task: Task<X, E, R>
-): Effect.Effect<Decided<X, E>, SqlError, SqlClient | Transaction.Transaction | R> =>
-  Effect.gen(function* () {
-    const outcomes: Array<Outcome.Outcome<E> | Refused> = []
-    const frames = Frames.make(task.taken, task.room)
-    const inTurns = yield* sharing(task.decide)
-    const preload = (candidates: ReadonlyArray<Candidates.Candidate<X>>) =>
-      batch.preload(candidates.map(({ event }) => event))
-    let waits = task.waits
-    yield* preload(frames.base.candidates.slice(0, task.room))
-    for (;;) {
-      const frame = yield* Frames.next(setup.codec, frames, preload)
-      if (frame === undefined) break
-      const { round, waking } = yield* decide(batch, inTurns, frame.candidates.slice(0, frames.room), waits)
-      const settled = yield* Settle.settle(yield* redacted(batch, round), batch, waking?.id, setup)
-      outcomes.push(...settled.outcomes)
-      waits = waits || settled.outcomes.some(({ _tag }) => _tag === "Deferred")
-      // Processors may have asked whether one of these was there.
-      if (settled.pruned.length > 0) batch.refresh()
-      yield* Frames.advance(frames, frame, round.length)
-      if (waking !== undefined) Frames.push(frames, waking)
-    }
-    yield* Frames.note(frames)
-    const pending = frames.stack.length > 0 || frames.resuming
-    return { outcomes, rest: frames.base.candidates, root: frames.root, pending, waits }
-  })
+) {
+  const outcomes: Array<Outcome.Outcome<E> | Refused> = []
+  const frames = Frames.make(task.taken, task.room)
+  const inTurns = yield* sharing(task.decide)
+  const preload = (candidates: ReadonlyArray<Candidates.Candidate<X>>) =>
+    batch.preload(candidates.map(({ event }) => event))
+  let waits = task.waits
+  yield* preload(frames.base.candidates.slice(0, task.room))
+  for (;;) {
+    const frame = yield* Frames.next(setup.codec, frames, preload)
+    if (frame === undefined) break
+    const { round, waking } = yield* decide(batch, inTurns, frame.candidates.slice(0, frames.room), waits)
+    const settled = yield* Settle.settle(yield* redacted(batch, round), batch, waking?.id, setup)
+    outcomes.push(...settled.outcomes)
+    waits = waits || settled.outcomes.some(({ _tag }) => _tag === "Deferred")
+    // Processors may have asked whether one of these was there.
+    if (settled.pruned.length > 0) batch.refresh()
+    yield* Frames.advance(frames, frame, round.length)
+    if (waking !== undefined) Frames.push(frames, waking)
+  }
+  yield* Frames.note(frames)
+  const pending = frames.stack.length > 0 || frames.resuming
+  return { outcomes, rest: frames.base.candidates, root: frames.root, pending, waits }
+})
 
 // internal
 
@@ -92,51 +91,45 @@ const sharing = <X extends Extensions.Fields, E, R>(
 const share = 4_000_000n
 
 /** Before new operations go into the inbox: a later one of the round may have deleted their bodies. */
-const redacted = <X extends Extensions.Fields, E, R>(
+const redacted = Effect.fnUntraced(function* <X extends Extensions.Fields, E, R>(
   batch: Batch.Batch<Event.Event<X>, E, R>,
   round: ReadonlyArray<Settle.Decision<X, E>>
-) =>
-  Effect.gen(function* () {
-    const staying = round.filter(
-      ({ candidate, decided }) => candidate.entry === undefined && decided._tag !== "Accepted"
-    )
-    if (staying.length === 0) return round
-    const admitted = new Map(
-      (yield* batch.admit(staying.map(({ candidate }) => candidate.event))).map((e) => [e.id, e])
-    )
-    return round.map((decision) => {
-      const { candidate } = decision
-      return { ...decision, candidate: { ...candidate, event: admitted.get(candidate.event.id) ?? candidate.event } }
-    })
+) {
+  const staying = round.filter(({ candidate, decided }) => candidate.entry === undefined && decided._tag !== "Accepted")
+  if (staying.length === 0) return round
+  const admitted = new Map((yield* batch.admit(staying.map(({ candidate }) => candidate.event))).map((e) => [e.id, e]))
+  return round.map((decision) => {
+    const { candidate } = decision
+    return { ...decision, candidate: { ...candidate, event: admitted.get(candidate.event.id) ?? candidate.event } }
   })
+})
 
 /** Decides one after the other, until one is accepted that wakes something: `waking`. */
-const decide = <X extends Extensions.Fields, E, R>(
+const decide = Effect.fnUntraced(function* <X extends Extensions.Fields, E, R>(
   batch: Batch.Batch<Event.Event<X>, E, R>,
   process: Task<X, E, R>["decide"],
   candidates: ReadonlyArray<Candidates.Candidate<X>>,
   waits: boolean
-) =>
-  Effect.gen(function* () {
-    const round: Array<Settle.Decision<X, E>> = []
-    const deferred: Array<Settle.Decision<X, E>> = []
-    for (const [index, given] of candidates.entries()) {
-      const [event = given.event] = yield* batch.admit([given.event])
-      const candidate = event === given.event ? given : { ...given, event }
-      const { entry } = given
-      const decision = { candidate, decided: yield* process(event) }
-      round.push(decision)
-      if (decision.decided._tag === "Deferred") deferred.push(decision)
-      const isNextChained = candidates[index + 1]?.follows === true
-      if (decision.decided._tag !== "Accepted") {
-        if (isNextChained) break
-        continue
-      }
-      if (isNextChained) continue
-      const wake = Settle.wakeOf(event)
-      const wakes =
-        deferred.some((earlier) => Settle.wakes(event, earlier)) || (waits && (yield* Waiting.existsFor(wake, entry)))
-      if (wakes) return { round, waking: wake }
+) {
+  const round: Array<Settle.Decision<X, E>> = []
+  const deferred: Array<Settle.Decision<X, E>> = []
+  for (const [index, given] of candidates.entries()) {
+    const [event = given.event] = yield* batch.admit([given.event])
+    const candidate = event === given.event ? given : { ...given, event }
+    const { entry } = given
+    const decision = { candidate, decided: yield* process(event) }
+    round.push(decision)
+    if (decision.decided._tag === "Deferred") deferred.push(decision)
+    const isNextChained = candidates[index + 1]?.follows === true
+    if (decision.decided._tag !== "Accepted") {
+      if (isNextChained) break
+      continue
     }
-    return { round, waking: undefined }
-  })
+    if (isNextChained) continue
+    const wake = Settle.wakeOf(event)
+    const wakes =
+      deferred.some((earlier) => Settle.wakes(event, earlier)) || (waits && (yield* Waiting.existsFor(wake, entry)))
+    if (wakes) return { round, waking: wake }
+  }
+  return { round, waking: undefined }
+})

@@ -23,7 +23,6 @@ import * as Topics from "../../store/Topics.ts"
 import type { Transaction } from "../../store/Transaction.ts"
 import * as Waiting from "../../store/Waiting.ts"
 import * as Wakes from "../../store/Wakes.ts"
-import type { InboxFull } from "../Errors.ts"
 import * as Candidates from "./candidates.ts"
 import * as Gate from "./gate.ts"
 import type { Refused } from "./setup.ts"
@@ -60,110 +59,107 @@ export interface InBatch {
  * Writes what became of a round of operations. `waking`: the last one of the round, if it wakes something; what waits for it
  * is noted as waiting, and woken with all the others.
  */
-export const settle = <X extends Extensions.Fields, E>(
+export const settle = Effect.fnUntraced(function* <X extends Extensions.Fields, E>(
   all: ReadonlyArray<Decision<X, E>>,
   batch: InBatch,
   waking: Hash | undefined,
   rules: Rules<E>
-): Effect.Effect<Settled<E>, SqlError, SqlClient | Transaction> =>
-  Effect.gen(function* () {
-    const outcomes: Array<Outcome.Outcome<E> | Refused> = []
-    const waiting: Array<Waiting.Waits> = []
-    const isOutdated = ({ candidate: { event }, decided }: Decision<X, E>) =>
-      decided._tag !== "Accepted" && batch.outdated(event)
-    const pruned: Array<Hash> = yield* overtaken(all.filter(isOutdated).map(({ candidate }) => candidate))
-    outcomes.push(...pruned.map((id) => Outcome.known(id, "pruned")))
-    const round = all.filter((one) => !isOutdated(one))
-    const { gone, waits } = yield* unmet(round, batch, waking)
-    const full = yield* keep(round, waits, rules)
-    for (const decision of round) {
-      const { candidate, decided } = decision
-      const { id } = candidate.event
-      const error = full.get(id)
-      if (error !== undefined) outcomes.push({ _tag: "Refused", id, error })
-      else if (decided._tag === "Accepted") outcomes.push(Outcome.accepted(id, decided.position))
-      else if (decided._tag === "Rejected") {
-        const rejected = yield* reject(candidate, decided, rules)
-        outcomes.push(rejected)
-        if (!Outcome.isRefused(rejected) && isPruned(rules.policy(decided.error))) pruned.push(id)
-      } else {
-        const until = waits.get(decision) ?? []
-        if (until.length === 0) outcomes.push(yield* reject(candidate, stuck(decided), rules))
-        else {
-          waiting.push({ id, processor: decided.processor, until, notBefore: decided.deadline, entry: candidate.entry })
-          outcomes.push(Outcome.deferred(id, decided.processor, until))
-        }
+) {
+  const outcomes: Array<Outcome.Outcome<E> | Refused> = []
+  const waiting: Array<Waiting.Waits> = []
+  const isOutdated = ({ candidate: { event }, decided }: Decision<X, E>) =>
+    decided._tag !== "Accepted" && batch.outdated(event)
+  const pruned: Array<Hash> = yield* overtaken(all.filter(isOutdated).map(({ candidate }) => candidate))
+  outcomes.push(...pruned.map((id) => Outcome.known(id, "pruned")))
+  const round = all.filter((one) => !isOutdated(one))
+  const { gone, waits } = yield* unmet(round, batch, waking)
+  const full = yield* keep(round, waits, rules)
+  for (const decision of round) {
+    const { candidate, decided } = decision
+    const { id } = candidate.event
+    const error = full.get(id)
+    if (error !== undefined) outcomes.push({ _tag: "Refused", id, error })
+    else if (decided._tag === "Accepted") outcomes.push(Outcome.accepted(id, decided.position))
+    else if (decided._tag === "Rejected") {
+      const rejected = yield* reject(candidate, decided, rules)
+      outcomes.push(rejected)
+      if (!Outcome.isRefused(rejected) && isPruned(rules.policy(decided.error))) pruned.push(id)
+    } else {
+      const until = waits.get(decision) ?? []
+      if (until.length === 0) outcomes.push(yield* reject(candidate, stuck(decided), rules))
+      else {
+        waiting.push({ id, processor: decided.processor, until, notBefore: decided.deadline, entry: candidate.entry })
+        outcomes.push(Outcome.deferred(id, decided.processor, until))
       }
     }
-    yield* Waiting.waitAll(waiting)
-    // Only now: it may be one of this round that waits.
-    yield* Waiting.meetAll([...pruned, ...gone])
-    return { outcomes, pruned }
-  })
+  }
+  yield* Waiting.waitAll(waiting)
+  // Only now: it may be one of this round that waits.
+  yield* Waiting.meetAll([...pruned, ...gone])
+  return { outcomes, pruned }
+})
 
 /**
  * New operations that were not accepted go into the inbox, accepted ones leave it, and what was woken waits no more. Gives
  * those that had no room.
  */
-const keep = <X extends Extensions.Fields, E>(
+const keep = Effect.fnUntraced(function* <X extends Extensions.Fields, E>(
   round: ReadonlyArray<Decision<X, E>>,
   waits: Waits<X, E>,
   rules: Rules<E>
-): Effect.Effect<ReadonlyMap<Hash, InboxFull>, SqlError, SqlClient | Transaction> =>
-  Effect.gen(function* () {
-    const staying = round.flatMap((one) => (stays(one, waits.get(one), rules) ? [one.candidate] : []))
-    const full = yield* Gate.full(staying, rules)
-    yield* Inbox.put(staying.filter(({ event }) => !full.has(event.id)).map(Candidates.incoming))
-    const entries = (which: (decision: Decision<X, E>) => boolean) =>
-      round.flatMap((decision) => {
-        const { entry } = decision.candidate
-        return entry !== undefined && which(decision) ? [entry] : []
-      })
-    const accepted = entries(({ decided }) => decided._tag === "Accepted")
-    yield* Inbox.take(accepted)
-    yield* Waiting.forget(
-      entries(({ candidate, decided }) => candidate.woken !== undefined && decided._tag !== "Accepted")
-    )
-    return full
-  })
+) {
+  const staying = round.flatMap((one) => (stays(one, waits.get(one), rules) ? [one.candidate] : []))
+  const full = yield* Gate.full(staying, rules)
+  yield* Inbox.put(staying.filter(({ event }) => !full.has(event.id)).map(Candidates.incoming))
+  const entries = (which: (decision: Decision<X, E>) => boolean) =>
+    round.flatMap((decision) => {
+      const { entry } = decision.candidate
+      return entry !== undefined && which(decision) ? [entry] : []
+    })
+  const accepted = entries(({ decided }) => decided._tag === "Accepted")
+  yield* Inbox.take(accepted)
+  yield* Waiting.forget(
+    entries(({ candidate, decided }) => candidate.woken !== undefined && decided._tag !== "Accepted")
+  )
+  return full
+})
 
 /** Writes a rejection and what the policy makes of it; the operation is in the inbox unless it is not to be kept. */
-const reject = <X extends Extensions.Fields, E>(
+const reject = Effect.fnUntraced(function* <X extends Extensions.Fields, E>(
   candidate: Candidates.Candidate<X>,
   rejected: { readonly processor: string; readonly error: E | Rejection.BuiltIn },
   { policy }: Rules<E>
-): Effect.Effect<Outcome.Rejected<E>, SqlError, SqlClient | Transaction> =>
-  Effect.gen(function* () {
-    const { id } = candidate.event
-    const { error, processor } = rejected
-    const attempts = candidate.attempts + 1
-    const said = policy(error)
-    const isRefused = said._tag === "Refuse" && candidate.entry === undefined
-    const chosen = Policy.stored(said)
-    // Nothing else would tell that an operation of our own is out there.
-    if (isRefused || (chosen._tag === "Discard" && !isPruned(chosen))) yield* heard(candidate.event)
-    if (isRefused) return Outcome.refused<E>(id, processor, error)
-    const now = yield* Clock.currentTimeMillis
-    const outcome = (next: Outcome.Next): Outcome.Rejected<E> => ({
-      _tag: "Rejected",
-      id,
-      processor,
-      error,
-      attempts,
-      next
-    })
-    if (chosen._tag === "Discard") {
-      yield* Inbox.take(candidate.entry === undefined ? [] : [candidate.entry])
-      if (isPruned(chosen)) yield* Topics.learn([Candidates.told(candidate.event)])
-      yield* Decisions.record(id, chosen.as, isPruned(chosen) ? undefined : Rejection.encode(error), now)
-      return outcome({ _tag: "Discarded", as: chosen.as })
-    }
-    const delay = chosen._tag === "Retry" ? yield* Policy.delay(chosen.schedule, attempts, now) : Option.none()
-    const notBefore = Option.isSome(delay) ? now + Duration.toMillis(delay.value) : undefined
-    const { entry } = candidate
-    yield* Inbox.reject(id, { processor, reason: Rejection.encode(error), attempts, notBefore, entry })
-    return outcome(notBefore === undefined ? { _tag: "Held" } : { _tag: "Retry", at: notBefore })
+) {
+  const { id } = candidate.event
+  const { error, processor } = rejected
+  const attempts = candidate.attempts + 1
+  const said = policy(error)
+  const isRefused = said._tag === "Refuse" && candidate.entry === undefined
+  const chosen = Policy.stored(said)
+  // Nothing else would tell that an operation of our own is out there.
+  if (isRefused || (chosen._tag === "Discard" && !isPruned(chosen))) yield* heard(candidate.event)
+  if (isRefused) return Outcome.refused<E>(id, processor, error)
+  const now = yield* Clock.currentTimeMillis
+  const outcome = (next: Outcome.Next): Outcome.Rejected<E> => ({
+    _tag: "Rejected",
+    id,
+    processor,
+    error,
+    attempts,
+    next
   })
+  if (chosen._tag === "Discard") {
+    yield* Inbox.take(candidate.entry === undefined ? [] : [candidate.entry])
+    if (isPruned(chosen)) yield* Topics.learn([Candidates.told(candidate.event)])
+    yield* Decisions.record(id, chosen.as, isPruned(chosen) ? undefined : Rejection.encode(error), now)
+    return outcome({ _tag: "Discarded", as: chosen.as })
+  }
+  const delay = chosen._tag === "Retry" ? yield* Policy.delay(chosen.schedule, attempts, now) : Option.none()
+  const notBefore = Option.isSome(delay) ? now + Duration.toMillis(delay.value) : undefined
+  const { entry } = candidate
+  yield* Inbox.reject(id, { processor, reason: Rejection.encode(error), attempts, notBefore, entry })
+  return outcome(notBefore === undefined ? { _tag: "Held" } : { _tag: "Retry", at: notBefore })
+})
 
 /** An operation came from outside and is not kept: that counts where it is one of our own. */
 export const heard = ({ author, extensions, operation }: Event.Event) =>
@@ -172,15 +168,14 @@ export const heard = ({ author, extensions, operation }: Event.Event) =>
 // internal
 
 /** Whatever was said of these: a later one of the round has pruned them. */
-const overtaken = (candidates: ReadonlyArray<Candidates.Candidate<Extensions.Fields>>) =>
-  Effect.gen(function* () {
-    const ids = candidates.map(({ event }) => event.id)
-    if (ids.length === 0) return ids
-    yield* Inbox.take(candidates.flatMap(({ entry }) => (entry === undefined ? [] : [entry])))
-    yield* Topics.learn(candidates.map(({ event }) => Candidates.told(event)))
-    yield* Decisions.pruned(ids, yield* Clock.currentTimeMillis)
-    return ids
-  })
+const overtaken = Effect.fnUntraced(function* (candidates: ReadonlyArray<Candidates.Candidate<Extensions.Fields>>) {
+  const ids = candidates.map(({ event }) => event.id)
+  if (ids.length === 0) return ids
+  yield* Inbox.take(candidates.flatMap(({ entry }) => (entry === undefined ? [] : [entry])))
+  yield* Topics.learn(candidates.map(({ event }) => Candidates.told(event)))
+  yield* Decisions.pruned(ids, yield* Clock.currentTimeMillis)
+  return ids
+})
 
 const isPruned = (policy: Policy.Policy): boolean => {
   const stored = Policy.stored(policy)
@@ -194,31 +189,30 @@ type Waits<X extends Extensions.Fields, E> = ReadonlyMap<Decision<X, E>, Readonl
  * What each of the deferred ones still waits for, and what of that is `gone`: was pruned. Nobody waits for those, but where they
  * went in this very batch (`refreshed`) it was decided without knowing that: it waits, and is woken at once to be decided again.
  */
-const unmet = <X extends Extensions.Fields, E>(
+const unmet = Effect.fnUntraced(function* <X extends Extensions.Fields, E>(
   round: ReadonlyArray<Decision<X, E>>,
   batch: InBatch,
   waking: Hash | undefined
-): Effect.Effect<{ readonly waits: Waits<X, E>; readonly gone: ReadonlyArray<Hash> }, SqlError, SqlClient> =>
-  Effect.gen(function* () {
-    const waits = new Map<Decision<X, E>, ReadonlyArray<Hash>>()
-    const wanted = new Set<Hash>()
-    for (const { decided } of round) if (decided._tag === "Deferred") for (const id of decided.until) wanted.add(id)
-    if (wanted.size === 0) return { waits, gone: [] }
-    const before = yield* Operations.accepted(Array.from(wanted))
-    const isMet = (id: Hash) => id !== waking && (before.has(id) || batch.accepted(id))
-    const fresh = batch.refreshed()
-    const how = yield* Decisions.gone(Array.from(wanted))
-    const gone = Array.from(wanted).filter((id) => how.get(id) === "pruned")
-    for (const decision of round) {
-      const { decided } = decision
-      if (decided._tag !== "Deferred") continue
-      waits.set(
-        decision,
-        decided.until.filter((id) => !isMet(id) && (fresh || !gone.includes(id)))
-      )
-    }
-    return { waits, gone: fresh ? gone : [] }
-  })
+) {
+  const waits = new Map<Decision<X, E>, ReadonlyArray<Hash>>()
+  const wanted = new Set<Hash>()
+  for (const { decided } of round) if (decided._tag === "Deferred") for (const id of decided.until) wanted.add(id)
+  if (wanted.size === 0) return { waits, gone: [] }
+  const before = yield* Operations.accepted(Array.from(wanted))
+  const isMet = (id: Hash) => id !== waking && (before.has(id) || batch.accepted(id))
+  const fresh = batch.refreshed()
+  const how = yield* Decisions.gone(Array.from(wanted))
+  const gone = Array.from(wanted).filter((id) => how.get(id) === "pruned")
+  for (const decision of round) {
+    const { decided } = decision
+    if (decided._tag !== "Deferred") continue
+    waits.set(
+      decision,
+      decided.until.filter((id) => !isMet(id) && (fresh || !gone.includes(id)))
+    )
+  }
+  return { waits, gone: fresh ? gone : [] }
+})
 
 /** Whether a new operation needs a row in the inbox: it was not accepted, and is to be kept. */
 const stays = <X extends Extensions.Fields, E>(

@@ -71,34 +71,39 @@ export const make = <X extends Extensions.Fields, Out extends Event.Event, A, E,
     // One signal says as much as many.
     const signals = yield* Queue.dropping<void>(1)
 
+    const told = Effect.fnUntraced(function* (
+      note: (outcome: Outcome.Outcome<E> | Refused) => void,
+      decided: ReadonlyArray<Outcome.Outcome<E> | Refused>,
+      root: number | undefined
+    ) {
+      const noted = { root, pending: false }
+      const outcomes: Array<Outcome.Outcome<E>> = []
+      for (const one of decided) {
+        const { outcome, root } = yield* skipped(setup, one, noted.root)
+        noted.root = root
+        noted.pending ||= isSkipped(outcome)
+        note(outcome)
+        if (isNews(outcome)) outcomes.push(outcome)
+      }
+      yield* options.announce(outcomes)
+      if (decided.some(isFork)) yield* options.alarm
+      return noted
+    })
+
     /** Announces what a transaction decided, right after its commit, and lets `note` see it. */
     const reporting =
       (note: (outcome: Outcome.Outcome<E> | Refused) => void): Report<E, R> =>
       (decided, root) =>
-        Effect.gen(function* () {
-          const noted = { root, pending: false }
-          const outcomes: Array<Outcome.Outcome<E>> = []
-          for (const one of decided) {
-            const { outcome, root } = yield* skipped(setup, one, noted.root)
-            noted.root = root
-            noted.pending ||= isSkipped(outcome)
-            note(outcome)
-            if (isNews(outcome)) outcomes.push(outcome)
-          }
-          yield* options.announce(outcomes)
-          if (decided.some(isFork)) yield* options.alarm
-          return noted
-        })
+        told(note, decided, root)
 
-    const process = <Err>(source: Source<X, Err>, asked: ReadonlySet<Hash>) =>
-      Effect.gen(function* () {
-        const newest = new Map<Hash, Outcome.Outcome<E> | Refused>()
-        const report = reporting((outcome) => {
-          if (asked.has(outcome.id)) newest.set(outcome.id, outcome)
-        })
-        yield* attempt(setup, source, report)
-        return newest
+    const process = Effect.fnUntraced(function* <Err>(source: Source<X, Err>, asked: ReadonlySet<Hash>) {
+      const newest = new Map<Hash, Outcome.Outcome<E> | Refused>()
+      const report = reporting((outcome) => {
+        if (asked.has(outcome.id)) newest.set(outcome.id, outcome)
       })
+      yield* attempt(setup, source, report)
+      return newest
+    })
 
     /** Works until nothing is pending, queued or due, and nobody is behind; gives how many were accepted. */
     const work = Effect.gen(function* () {
