@@ -42,8 +42,19 @@ export interface Root {
   readonly chores: Array<string>
 }
 
-export const make = (fixed: Pick<Root, "key" | "connection" | "sqlite" | "outer" | "outside">): Root => ({
-  ...fixed,
+/** Each by its name: spread, it takes V8 a hundredth of what a small transaction costs. */
+export const make = ({
+  connection,
+  key,
+  outer,
+  outside,
+  sqlite
+}: Pick<Root, "key" | "connection" | "sqlite" | "outer" | "outside">): Root => ({
+  key,
+  connection,
+  sqlite,
+  outer,
+  outside,
   prepared: undefined,
   busy: false,
   waiters: [],

@@ -62,6 +62,10 @@ const beside = Effect.fnUntraced(function* <B, E2, R2>(
 ) {
   // Interruptible also where the caller is not: the watch has to end with the batch, and a handler at its limit.
   const handling = yield* Effect.fork(Effect.interruptible(handed(body)))
+  // What has not to wait for anything is done after its first turn, and needs no watch.
+  yield* Effect.yieldNow()
+  const done = yield* Fiber.poll(handling)
+  if (done._tag === "Some") return yield* done.value
   let overdue: Overdue | undefined
   const stop = (late: Overdue) => {
     overdue = late
