@@ -59,6 +59,12 @@ export class Level implements Connection, Service {
         : this.root.connection.execute(sql, params, transform)
     )
   }
+  executeEach(sql: string, rows: ReadonlyArray<ReadonlyArray<unknown>>): Effect.Effect<ReadonlyArray<Row>, SqlError> {
+    return guarded(this, sql, () => each(this.root, sql, rows))
+  }
+  get isPrepared(): boolean {
+    return this.root.prepared !== undefined
+  }
   executeRaw(sql: string, params: ReadonlyArray<unknown>): Effect.Effect<unknown, SqlError> {
     return guarded(this, sql, () => this.root.connection.executeRaw(sql, params))
   }
@@ -141,6 +147,28 @@ const guarded = <A>(
     if (!root.busy && level.child === undefined) return claimed(root, sql, evaluate, restore)
     return whenFree(level, sql, evaluate, restore)
   })
+
+const each = (
+  root: Root.Root,
+  sql: string,
+  rows: ReadonlyArray<ReadonlyArray<unknown>>
+): Effect.Effect<ReadonlyArray<Row>, SqlError> => {
+  const returned: Array<Row> = []
+  const rest = rows.values()
+  let next = rest.next()
+  const loop = Effect.whileLoop({
+    while: () => next.done !== true,
+    body: () => {
+      const params: ReadonlyArray<unknown> = next.value ?? []
+      next = rest.next()
+      return Root.attempt(() => Root.execute(root, sql, params))
+    },
+    step: (some) => {
+      for (const row of some) returned.push(row)
+    }
+  })
+  return Effect.as(loop, returned)
+}
 
 /** The slow way: another statement is on the connection, or a savepoint is open in this level. */
 const whenFree = <A>(

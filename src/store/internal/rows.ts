@@ -8,14 +8,18 @@ import * as Hash from "../../core/Hash.ts"
 import * as LogId from "../../core/LogId.ts"
 import * as Topic from "../../core/Topic.ts"
 import * as VerifyingKey from "../../core/VerifyingKey.ts"
-import { statement, type Row, type Transaction } from "../Transaction.ts"
+import { statement, Transaction, type Row } from "../Transaction.ts"
 import { damaged } from "./damaged.ts"
 
-/** Rows per statement. Few sizes, so that the driver's cache of prepared statements holds them all. */
-const sizes = [64, 8, 1] as const
+/** Rows that are written without giving the event loop a turn. */
+const together = 64
+
+/** Rows per statement where each statement costs more than a row. Few sizes, so that the driver's cache of prepared statements holds them all. */
+const sizes = [together, 8, 1] as const
 
 /**
- * Inserts rows, many to a statement, with a turn of the event loop between those of most; gives what RETURNING returns.
+ * Inserts rows, with a turn of the event loop between many; gives what RETURNING returns. SQLite takes half as long for a statement
+ * with one row as for each row of a statement with many, so many are only for clients that take much longer for any statement.
  *
  * @param head everything before VALUES
  * @param values one row's values, such as `(?, ?, coalesce(?, 0))`
@@ -26,22 +30,42 @@ export const insert = (
   values: string,
   tail = ""
 ): ((rows: ReadonlyArray<ReadonlyArray<unknown>>) => Effect.Effect<ReadonlyArray<Row>, SqlError, Transaction>) => {
-  const bySize = sizes.map((size) => ({
-    size,
-    run: statement(`${head} VALUES ${Array.from({ length: size }, () => values).join(", ")} ${tail}`)
-  }))
-  return Effect.fnUntraced(function* (rows: ReadonlyArray<ReadonlyArray<unknown>>) {
-    const returned: Array<Row> = []
-    let from = 0
-    for (const { run, size } of bySize) {
-      for (; rows.length - from >= size; from += size) {
-        if (from > 0 && size === sizes[0]) yield* turn
-        returned.push(...(yield* run(...rows.slice(from, from + size).flat())))
-      }
-    }
-    return returned
-  })
+  const text = (size: number) => `${head} VALUES ${Array.from({ length: size }, () => values).join(", ")} ${tail}`
+  const one = text(1)
+  const bySize = sizes.map((size) => ({ size, run: statement(text(size)) }))
+  return (rows) =>
+    Effect.flatMap(Transaction, (transaction) =>
+      transaction.isPrepared ? oneByOne(transaction, one, rows) : manyAtOnce(bySize, rows)
+    )
 }
+
+const oneByOne = Effect.fnUntraced(function* (
+  transaction: Transaction["Type"],
+  text: string,
+  rows: ReadonlyArray<ReadonlyArray<unknown>>
+) {
+  const returned: Array<Row> = []
+  for (let from = 0; from < rows.length; from += together) {
+    if (from > 0) yield* turn
+    returned.push(...(yield* transaction.executeEach(text, rows.slice(from, from + together))))
+  }
+  return returned
+})
+
+const manyAtOnce = Effect.fnUntraced(function* (
+  bySize: ReadonlyArray<{ readonly size: number; readonly run: ReturnType<typeof statement> }>,
+  rows: ReadonlyArray<ReadonlyArray<unknown>>
+) {
+  const returned: Array<Row> = []
+  let from = 0
+  for (const { run, size } of bySize) {
+    for (; rows.length - from >= size; from += size) {
+      if (from > 0 && size === together) yield* turn
+      returned.push(...(yield* run(...rows.slice(from, from + size).flat())))
+    }
+  }
+  return returned
+})
 
 /** A list as one parameter, for `json_each(?)`; one text serves every length. */
 export const list = (items: Iterable<string | number>): string => JSON.stringify(Array.from(items))
