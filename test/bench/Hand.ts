@@ -44,17 +44,21 @@ export const take = async (
   }
 }
 
-/** The whole, on a fresh database. */
+/** The whole, on a fresh database. So many go `before` the clock is started. */
 export const ingest = (
   crypto: Crypto.Service,
   pool: Signatures.Pool | undefined,
   data: Data.Data,
   mode: Mode.Mode,
-  batching: Mode.Batching
+  batching: Mode.Batching,
+  before: number = 0
 ): Promise<Measured> =>
   withRows(mode, async (db, write) => {
-    const time = await timed(() => take(crypto, pool, write, data.raws, Mode.batchSize(batching)))
-    return { count: data.items.length, ...time, problems: Check.problems(Rows.read(db, Check.queries), data) }
+    const size = Mode.batchSize(batching)
+    await take(crypto, pool, write, data.raws.slice(0, before), size)
+    const time = await timed(() => take(crypto, pool, write, data.raws.slice(before), size))
+    const problems = Check.problems(Rows.read(db, Check.queries), data)
+    return { count: data.items.length - before, ...time, problems }
   })
 
 /** Builds, signs and writes operations of one's own, a transaction each; on the disk whatever the mode is. */

@@ -26,7 +26,7 @@ interface Plan {
 }
 
 const quick: Plan = { rounds: 2, seconds: 12, batched: 1_000, single: 50, published: 50 }
-const whole: Plan = { rounds: 5, seconds: 420, batched: 20_000, single: 1_000, published: 500 }
+const whole: Plan = { rounds: 5, seconds: 480, batched: 20_000, single: 1_000, published: 500 }
 const warm: Plan = { ...quick, rounds: 1, batched: 500, single: 50 }
 
 /** What everything is measured with. */
@@ -59,6 +59,16 @@ const intake = async ({ crypto, data, pool }: With, mode: Mode.Mode, plan: Plan,
   results.add(`receive+drain/${mode}/batched`, both, { limits: [signatures, rows], hand })
 }
 
+/** The second half of twice as many: when what runs is compiled, and the database holds something. */
+const sustained = async ({ crypto, data, pool }: With, mode: Mode.Mode, plan: Plan, results: Report.Results) => {
+  const some = Data.first(data, 2 * plan.batched)
+  const hand = `raw/hand/${mode}/sustained`
+  const limits = [signatures, `raw/sqlite/${mode}/growing`]
+  results.add(hand, await Hand.ingest(crypto, pool, some, mode, "growing", plan.batched), { limits })
+  const taken = await Subject.ingest(some, mode, "growing", plan.batched)
+  results.add(`ingest/${mode}/sustained`, taken, { limits, hand })
+}
+
 /** Whatever the database is set to, what is published is on the disk before the call returns. */
 const publishing = async ({ crypto, data }: With, mode: Mode.Mode, plan: Plan, results: Report.Results) => {
   const some = Data.first(data, plan.published)
@@ -75,6 +85,7 @@ const round = async (using: With, plan: Plan, results: Report.Results): Promise<
   results.add(signatures, await Raw.signaturesOnAllCores(pool, some))
   results.add("raw/signing", await Raw.signing(crypto, some))
   for (const mode of Mode.modes) await intake(using, mode, plan, results)
+  for (const mode of Mode.modes) await sustained(using, mode, plan, results)
   for (const mode of Mode.modes) await publishing(using, mode, plan, results)
 }
 
@@ -117,13 +128,13 @@ const main = async (): Promise<void> => {
   const plan = Part.quick ? quick : whole
   const crypto = await Effect.runPromise(Part.crypto)
   const pool = await Signatures.pool(crypto)
-  const using = { crypto, pool, data: Data.make(crypto, plan.batched) }
+  const using = { crypto, pool, data: Data.make(crypto, 2 * plan.batched) }
   console.log(`## Operations a second
 
 ${Report.machine(crypto.name)}, ${pool.size} threads for the limits' signatures
 medians of up to ${plan.rounds} rounds; ${plan.batched} operations by ${Data.authors} authors with ${Data.bodySize}-byte bodies, \
-100 to a transaction ("batched"), as many as the controller takes on, by hand 500 ("growing"), or ${plan.single} with a \
-transaction each ("single"); ${plan.published} published`)
+100 to a transaction ("batched"), as many as the controller takes on, by hand 500 ("growing"), the same behind as many \
+others ("sustained"), or ${plan.single} with a transaction each ("single"); ${plan.published} published`)
 
   // Nobody is measured cold.
   await round(using, warm, new Report.Results())
