@@ -13,6 +13,7 @@ import * as Application from "../../src/pipeline/Application.ts"
 import * as StreamController from "../../src/stream/StreamController.ts"
 import * as Journal from "../../src/testing/Journal.ts"
 import * as Simulation from "../../src/testing/Simulation.ts"
+import * as Forced from "../support/Forced.ts"
 import { options, pipeline } from "../support/Simulated.ts"
 
 const provided = <A, E>(self: Effect.Effect<A, E, Crypto.Crypto>) => Effect.provide(self, Crypto.layer)
@@ -55,6 +56,7 @@ describe("a run", () => {
         platform: "node",
         format: "esm",
         external: ["better-sqlite3", "sodium-native"],
+        plugins: [Forced.bundled],
         banner: { js: `import { createRequire } from "node:module"\nconst require = createRequire(import.meta.url)` }
       })
     })

@@ -145,7 +145,7 @@ export const mutants: ReadonlyArray<Mutant> = [
     what: "an operation that was pruned or discarded is taken in again when somebody sends it",
     rows: ["statements", "simulation"],
     changes: [
-      change("stream/internal/candidates.ts", "if (decided !== undefined) known.set(id, decided)\n      else if", "if")
+      change("stream/internal/candidates.ts", "if (decided !== undefined) known.set(id, decided)\n    else if", "if")
     ]
   },
   {
