@@ -4,6 +4,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import * as Statement from "@effect/sql/Statement"
 import { assert, describe, it } from "@effect/vitest"
 import * as Effect from "effect/Effect"
+import * as FastCheck from "effect/FastCheck"
 import * as Option from "effect/Option"
 import * as Tracer from "effect/Tracer"
 import * as Transaction from "../../src/store/Transaction.ts"
@@ -60,6 +61,38 @@ describe("a template in a transaction", () => {
         const error = yield* Effect.flip(insert(sql, 11))
         assert.strictEqual(error._tag, "SqlError")
         assert.deepStrictEqual(yield* sql`SELECT n FROM t`.values, [[1]])
+      })
+    )
+  )
+
+  it.effect("reads what it is written with each time, whatever was in its place before", () =>
+    withClient((sql) =>
+      Effect.gen(function* () {
+        const select = (a: unknown, b: unknown) => sql<{ a: unknown; b: unknown }>`SELECT ${a} AS a, ${b} AS b`
+        const runtime = yield* Effect.context<Transaction.Transaction>()
+        const value = FastCheck.oneof(
+          FastCheck.string(),
+          FastCheck.integer(),
+          FastCheck.constant(null),
+          FastCheck.uint8Array({ maxLength: 8 }).map((bytes) => Buffer.from(bytes))
+        )
+        const other = FastCheck.constantFrom(
+          { written: sql.literal("1 + 1"), found: 2 },
+          { written: sql.unsafe("3"), found: 3 },
+          { written: sql.unsafe("?", [4]), found: 4 }
+        )
+        const part = FastCheck.oneof(
+          value.map((one) => ({ written: one, found: one })),
+          other
+        )
+        yield* Effect.promise(() =>
+          FastCheck.assert(
+            FastCheck.asyncProperty(part, part, async (a, b) => {
+              const rows = await Effect.runPromise(Effect.provide(select(a.written, b.written), runtime))
+              assert.deepStrictEqual<unknown>(rows, [{ a: a.found, b: b.found }])
+            })
+          )
+        )
       })
     )
   )

@@ -4,18 +4,16 @@ import type { Connection } from "@effect/sql/SqlConnection"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Statement from "@effect/sql/Statement"
 import * as Context from "effect/Context"
-import * as DefaultServices from "effect/DefaultServices"
 import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
-import type * as Fiber from "effect/Fiber"
 import { identity } from "effect/Function"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import * as Tracer from "effect/Tracer"
 import type { Row } from "./capability.ts"
 import * as Acquire from "./acquire.ts"
 import { enter, leave } from "./context.ts"
 import * as Keys from "./keys.ts"
+import { Direct, type Template } from "./direct.ts"
 import { current, ofClient } from "./level.ts"
 import type { Key } from "./root.ts"
 import { transact } from "./transact.ts"
@@ -31,8 +29,8 @@ export const joining = (base: SqlClient.SqlClient): SqlClient.SqlClient => {
   })
   Keys.derive(reserve, key)
   // Rows whose columns are renamed only the client itself knows how to make.
-  const isPlain = base.withoutTransforms() === base
-  return derived(base, reserve, isPlain ? (statement) => new Direct(statement, key) : identity)
+  if (base.withoutTransforms() !== base) return derived(base, reserve, identity)
+  return derived(base, reserve, (statement) => new Direct(() => statement, key), Direct.templates(base, key))
 }
 
 /** The client, blind for the transactions of others. */
@@ -85,7 +83,8 @@ const routeTo =
 const derived = (
   base: SqlClient.SqlClient,
   reserve: Connection.Acquirer,
-  wrap: <A>(statement: Statement.Statement<A>) => Statement.Statement<A>
+  wrap: <A>(statement: Statement.Statement<A>) => Statement.Statement<A>,
+  template: Template = () => undefined
 ): SqlClient.SqlClient => {
   const members: Partial<Record<string | symbol, unknown>> = {
     reserve,
@@ -98,7 +97,9 @@ const derived = (
   }
   const copy: SqlClient.SqlClient = new Proxy(base, {
     get: (target, name) => (name === "safe" ? copy : (members[name] ?? Reflect.get(target, name))),
-    apply: (target, self, args) => {
+    apply: (target, self, args: ReadonlyArray<unknown>) => {
+      const quick = template(args)
+      if (quick !== undefined) return quick
       const made: unknown = Reflect.apply(target, self, args)
       return isStatement(made) ? wrap(made) : made
     }
@@ -108,56 +109,6 @@ const derived = (
 
 const isStatement = (made: unknown): made is Statement.Statement<unknown> =>
   Statement.isFragment(made) && Effect.isEffect(made)
-
-/** A statement that goes straight to the open transaction of its client: three quarters of the time of one are the span around it. */
-class Direct<A> extends Effectable.Class<ReadonlyArray<A>, SqlError> implements Statement.Statement<A> {
-  readonly base: Statement.Statement<A>
-  readonly key: Key
-  constructor(base: Statement.Statement<A>, key: Key) {
-    super()
-    this.base = base
-    this.key = key
-  }
-  get [Statement.FragmentId]() {
-    return this.base[Statement.FragmentId]
-  }
-  get segments() {
-    return this.base.segments
-  }
-  get withoutTransform() {
-    return this.base.withoutTransform
-  }
-  get raw() {
-    return this.base.raw
-  }
-  get stream() {
-    return this.base.stream
-  }
-  get values() {
-    return this.base.values
-  }
-  get unprepared() {
-    return this.base.unprepared
-  }
-  compile(withoutTransform?: boolean) {
-    return this.base.compile(withoutTransform)
-  }
-  commit(): Effect.Effect<ReadonlyArray<A>, SqlError> {
-    return Effect.withFiberRuntime((fiber) => {
-      const own = ofClient(current(fiber.currentContext), this.key)
-      if (own === undefined || isObserved(fiber)) return this.base
-      const [sql, params] = this.base.compile()
-      // What a row looks like is said by whoever writes the statement, here as with any client.
-      return own.execute(sql, params) as Effect.Effect<ReadonlyArray<A>, SqlError>
-    })
-  }
-}
-
-/** Whether anybody sees the spans of statements, or changes statements: spans of the default tracer nobody sees. */
-const isObserved = (fiber: Fiber.RuntimeFiber<unknown, unknown>): boolean =>
-  fiber.currentTracer !== defaultTracer || fiber.getFiberRef(Statement.currentTransformer)._tag === "Some"
-
-const defaultTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
 
 /** A statement that runs where its client's route leads. */
 class Routed<A> extends Effectable.Class<ReadonlyArray<A>, SqlError> implements Statement.Statement<A> {

@@ -50,25 +50,41 @@ export const follow = <X extends Extensions.Fields, Out extends Event.Event, A, 
       const isReplay = (at: number) => at <= consumer.seen
       const found = { rows: rows.filter((row) => row.position <= end), told, isReplay }
       const units = yield* unitsOf(setup, reader, consumer.consumer, found)
-      const leave = (refused: ReadonlyArray<Handover.Refused>) =>
-        Effect.gen(function* () {
-          yield* park(reader, consumer.consumer, refused, { isReplay })
-          const parked = new Set(refused.map((one) => one.position))
-          yield* Notices.settle(
-            consumer.consumer,
-            Array.from(told).filter((at) => !parked.has(at))
-          )
-          yield* Consumers.advance(consumer.consumer, end)
-          if (state === "building" && end === last) {
-            yield* reader.ready
-            yield* Consumers.ready(consumer.consumer)
-          }
-          const handled = units.length - refused.length
-          const what = state === "building" ? ("build" as const) : ("follow" as const)
-          return { consumer: reader.name, what, position: end, until: last, handled, parked: refused.length }
-        })
+      const followed = { told, isReplay, count: units.length, end, last }
+      const leave = (refused: ReadonlyArray<Handover.Refused>) => leaveFollowed(reader, consumer, followed, refused)
       return { units, leave }
     })
+})
+
+/** What was followed, and what of it was handed over. */
+interface Followed {
+  readonly told: ReadonlySet<number>
+  readonly isReplay: (position: number) => boolean
+  readonly count: number
+  readonly end: number
+  readonly last: number
+}
+
+const leaveFollowed = Effect.fnUntraced(function* <Out, R>(
+  reader: Reader<Out, R>,
+  { consumer, state }: Consumers.Consumer,
+  { count, end, isReplay, last, told }: Followed,
+  refused: ReadonlyArray<Handover.Refused>
+) {
+  yield* park(reader, consumer, refused, { isReplay })
+  const parked = new Set(refused.map((one) => one.position))
+  yield* Notices.settle(
+    consumer,
+    Array.from(told).filter((at) => !parked.has(at))
+  )
+  yield* Consumers.advance(consumer, end)
+  if (state === "building" && end === last) {
+    yield* reader.ready
+    yield* Consumers.ready(consumer)
+  }
+  const what = state === "building" ? ("build" as const) : ("follow" as const)
+  const handled = count - refused.length
+  return { consumer: reader.name, what, position: end, until: last, handled, parked: refused.length }
 })
 
 /** Parked ones whose time has come. */
@@ -185,37 +201,36 @@ interface Found {
 }
 
 /** Everything that is to be handed over, by position. */
-const unitsOf = <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
+const unitsOf = Effect.fnUntraced(function* <X extends Extensions.Fields, Out extends Event.Event, A, E, R>(
   { codec, pipeline }: Setup<X, Out, A, E, R>,
   reader: Reader<Out, R>,
   consumer: number,
   { isReplay, rows, tells = always, told }: Found
-): Effect.Effect<ReadonlyArray<Handover.Unit<R | SqlClient>>, SqlError, SqlClient | R> =>
-  Effect.gen(function* () {
-    const events = Recall.read(codec, rows, isReplay)
-    const skipped = yield* Recall.skipped(events)
-    const session = pipeline.open()
-    yield* session.preloadRecall(Recall.good(events))
-    const silent = { ...reader, forget: () => Effect.void }
-    const units = new Map<number, Effect.Effect<unknown, unknown, R | SqlClient>>()
-    for (const [index, { position }] of rows.entries()) {
-      const event = events[index]
-      if (event === undefined) continue
-      const to = tells(position) ? reader : silent
-      const handle =
-        event._tag === "Left"
-          ? Effect.fail(event.left)
-          : handOne(to, session.recall, event.right, position, skipped.has(event.right.id))
-      units.set(position, handle)
-    }
-    for (const at of told) {
-      const handle = units.get(at)
-      const forgets = forgetAll(reader, consumer, at)
-      units.set(at, handle === undefined ? forgets : Effect.zipRight(handle, forgets))
-    }
-    const all = Array.from(units, ([position, handle]) => ({ position, handle }))
-    return told.size === 0 ? all : all.sort((a, b) => a.position - b.position)
-  })
+) {
+  const events = Recall.read(codec, rows, isReplay)
+  const skipped = yield* Recall.skipped(events)
+  const session = pipeline.open()
+  yield* session.preloadRecall(Recall.good(events))
+  const silent = { ...reader, forget: () => Effect.void }
+  const units = new Map<number, Effect.Effect<unknown, unknown, R | SqlClient>>()
+  for (const [index, { position }] of rows.entries()) {
+    const event = events[index]
+    if (event === undefined) continue
+    const to = tells(position) ? reader : silent
+    const handle =
+      event._tag === "Left"
+        ? Effect.fail(event.left)
+        : handOne(to, session.recall, event.right, position, skipped.has(event.right.id))
+    units.set(position, handle)
+  }
+  for (const at of told) {
+    const handle = units.get(at)
+    const forgets = forgetAll(reader, consumer, at)
+    units.set(at, handle === undefined ? forgets : Effect.zipRight(handle, forgets))
+  }
+  const all = Array.from(units, ([position, handle]) => ({ position, handle }))
+  return told.size === 0 ? all : all.sort((a, b) => a.position - b.position)
+})
 
 const handOne = <In extends Event.Event, Out extends Event.Event, R>(
   reader: Reader<Out, R>,
