@@ -161,11 +161,10 @@ const handOver = (
   }
   // The application is told when it happens.
   if (one.role === "application" || how.again) return true
+  const skipped = found !== undefined && model.decisions.get(found.op.id) === "skipped"
   const lacks = found !== undefined && !found.body && found.op.message !== undefined
-  if (lacks) {
-    const skipped = model.decisions.get(found.op.id) === "skipped"
-    tell(one, { position, how: skipped ? "skipped" : "deleted", missed: true })
-  }
+  // What was skipped was never handled, not even where it has no body.
+  if (skipped || lacks) tell(one, { position, how: skipped ? "skipped" : "deleted", missed: true })
   for (const notice of one.notices.filter(({ at }) => at === position)) tell(one, notice)
   one.notices = one.notices.filter(({ at }) => at !== position)
   return true

@@ -14,8 +14,8 @@ export interface Service {
    */
   readonly execute: (sql: string, params: ReadonlyArray<unknown>) => Effect.Effect<ReadonlyArray<Row>, SqlError>
   /**
-   * Runs one statement with the parameters of each row, one after the other; gives what all of them return. The quickest way to write
-   * many rows where statements are prepared once, and to be used nowhere else.
+   * Runs one statement with the parameters of each row, one after the other, and gives what all of them return: the quickest way to
+   * write many rows where statements are prepared once.
    */
   readonly executeEach: (
     sql: string,
