@@ -3,7 +3,7 @@
  * second operation of a log may pass depends on what the application said to the first.
  *
  * Nothing that an operation did is written before it has passed everything: processors' states are values, and the
- * application's statements stand in a part of their own ({@link Handling}). What the accepted ones leave is written at the end, a statement per
+ * application's statements stand in a part of their own ({@link Handling}). What the accepted ones leave is written at the end, table by
  * table; earlier only before an operation that removes others, which may have come in this very batch.
  */
 import type { SqlClient } from "@effect/sql/SqlClient"

@@ -84,7 +84,8 @@ export type Counts = Work.Counts
 
 /**
  * A stream controller for messages of type `Message`, whose operations can be rejected with `E` and are handed on as events of
- * type `Out`.
+ * type `Out`. The bytes that it is given are not copied: they must not be changed until the call has ended, since what was checked of
+ * them is not checked again.
  */
 export interface StreamController<in Message, out E, out Out = Event.Event> {
   /**

@@ -13,7 +13,7 @@ import type { Row } from "./capability.ts"
 import * as Acquire from "./acquire.ts"
 import { enter, leave } from "./context.ts"
 import * as Keys from "./keys.ts"
-import { Direct, type Template } from "./direct.ts"
+import { Direct, templates, type Template } from "./direct.ts"
 import { current, ofClient } from "./level.ts"
 import type { Key } from "./root.ts"
 import { transact } from "./transact.ts"
@@ -30,7 +30,7 @@ export const joining = (base: SqlClient.SqlClient): SqlClient.SqlClient => {
   Keys.derive(reserve, key)
   // Rows whose columns are renamed only the client itself knows how to make.
   if (base.withoutTransforms() !== base) return derived(base, reserve, identity)
-  return derived(base, reserve, (statement) => new Direct(() => statement, key), Direct.templates(base, key))
+  return derived(base, reserve, (statement) => new Direct(() => statement, key), templates(base, key))
 }
 
 /** The client, blind for the transactions of others. */

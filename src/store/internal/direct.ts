@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Effectable from "effect/Effectable"
 import type * as Fiber from "effect/Fiber"
 import * as Tracer from "effect/Tracer"
+import type { Row } from "./capability.ts"
 import { current, ofClient } from "./level.ts"
 import type { Key } from "./root.ts"
 
@@ -19,40 +20,27 @@ export type Template = (args: ReadonlyArray<unknown>) => Statement.Statement<unk
 
 type Compiled = readonly [sql: string, params: ReadonlyArray<unknown>]
 
+/**
+ * Templates of a client of SQLite whose values are all parameters: what such a one is compiled to depends on nothing but its
+ * text, so the client compiles each of them once.
+ */
+export const templates = (client: SqlClient, key: Key): Template => {
+  if (!client.onDialectOrElse({ sqlite: () => true, orElse: () => false })) return () => undefined
+  const texts: Texts = new WeakMap()
+  return ([strings, ...values]) =>
+    isTemplate(strings) && values.every(isParameter) ? new OfTemplate(client, key, texts, strings, values) : undefined
+}
+
+/** A statement that a client makes as soon as it is asked for more than to be run in a transaction. */
 export class Direct<A> extends Effectable.Class<ReadonlyArray<A>, SqlError> implements Statement.Statement<A> {
   readonly make: () => Statement.Statement<A>
   readonly key: Key
-  readonly known: ((base: () => Statement.Statement<A>) => Compiled) | undefined
   made: Statement.Statement<A> | undefined = undefined
 
-  constructor(make: () => Statement.Statement<A>, key: Key, known?: (base: () => Statement.Statement<A>) => Compiled) {
+  constructor(make: () => Statement.Statement<A>, key: Key) {
     super()
     this.make = make
     this.key = key
-    this.known = known
-  }
-
-  /**
-   * Templates of a client of SQLite whose values are all parameters: what such a one is compiled to depends on nothing but its
-   * text, so the client compiles each of them once.
-   */
-  static templates(client: SqlClient, key: Key): Template {
-    if (!client.onDialectOrElse({ sqlite: () => true, orElse: () => false })) return () => undefined
-    const texts = new WeakMap<TemplateStringsArray, string>()
-    return ([strings, ...values]) => {
-      if (!isTemplate(strings) || !values.every(isParameter)) return undefined
-      return new Direct(
-        () => client(strings, ...values),
-        key,
-        (base): Compiled => {
-          const text = texts.get(strings)
-          if (text !== undefined) return [text, values]
-          const compiled = base().compile()
-          texts.set(strings, compiled[0])
-          return compiled
-        }
-      )
-    }
   }
 
   get base(): Statement.Statement<A> {
@@ -83,11 +71,15 @@ export class Direct<A> extends Effectable.Class<ReadonlyArray<A>, SqlError> impl
   compile(withoutTransform?: boolean) {
     return this.base.compile(withoutTransform)
   }
+  /** What is run. */
+  compiled(): Compiled {
+    return this.base.compile()
+  }
   commit(): Effect.Effect<ReadonlyArray<A>, SqlError> {
     return Effect.withFiberRuntime((fiber) => {
       const own = ofClient(current(fiber.currentContext), this.key)
       if (own === undefined || isObserved(fiber)) return this.base
-      const [sql, params] = this.known === undefined ? this.base.compile() : this.known(() => this.base)
+      const [sql, params] = this.compiled()
       // What a row looks like is said by whoever writes the statement, here as with any client.
       return own.execute(sql, params) as Effect.Effect<ReadonlyArray<A>, SqlError>
     })
@@ -95,6 +87,36 @@ export class Direct<A> extends Effectable.Class<ReadonlyArray<A>, SqlError> impl
 }
 
 // internal
+
+/** The texts of templates. */
+type Texts = WeakMap<TemplateStringsArray, string>
+
+class OfTemplate extends Direct<Row> {
+  readonly texts: Texts
+  readonly strings: TemplateStringsArray
+  readonly params: ReadonlyArray<unknown>
+
+  constructor(
+    client: SqlClient,
+    key: Key,
+    texts: Texts,
+    strings: TemplateStringsArray,
+    params: ReadonlyArray<unknown>
+  ) {
+    super(() => client<Row>(strings, ...params), key)
+    this.texts = texts
+    this.strings = strings
+    this.params = params
+  }
+
+  override compiled(): Compiled {
+    const text = this.texts.get(this.strings)
+    if (text !== undefined) return [text, this.params]
+    const compiled = super.compiled()
+    this.texts.set(this.strings, compiled[0])
+    return compiled
+  }
+}
 
 const isTemplate = (strings: unknown): strings is TemplateStringsArray => Array.isArray(strings) && "raw" in strings
 

@@ -42,7 +42,7 @@ export interface Root {
   readonly chores: Array<string>
 }
 
-/** Each by its name: spread, it takes V8 a hundredth of what a small transaction costs. */
+/** Each by its name: spread, they take V8 some 2 % of what a transaction of one operation costs. */
 export const make = ({
   connection,
   key,

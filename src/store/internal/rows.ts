@@ -1,18 +1,15 @@
-/** Rows in and out of statements: many rows in one statement, lists as one parameter, cells with their types. */
+/** Rows in and out of statements: many rows at once, lists as one parameter, cells with their types. */
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import type * as Either from "effect/Either"
 import * as Bytes from "../../core/Bytes.ts"
-import { turn } from "./turn.ts"
+import { together, turn } from "./turn.ts"
 import * as Hash from "../../core/Hash.ts"
 import * as LogId from "../../core/LogId.ts"
 import * as Topic from "../../core/Topic.ts"
 import * as VerifyingKey from "../../core/VerifyingKey.ts"
 import { statement, Transaction, type Row } from "../Transaction.ts"
 import { damaged } from "./damaged.ts"
-
-/** Rows that are written without giving the event loop a turn. */
-const together = 64
 
 /** Rows per statement where each statement costs more than a row. Few sizes, so that the driver's cache of prepared statements holds them all. */
 const sizes = [together, 8, 1] as const
@@ -38,34 +35,6 @@ export const insert = (
       transaction.isPrepared ? oneByOne(transaction, one, rows) : manyAtOnce(bySize, rows)
     )
 }
-
-const oneByOne = Effect.fnUntraced(function* (
-  transaction: Transaction["Type"],
-  text: string,
-  rows: ReadonlyArray<ReadonlyArray<unknown>>
-) {
-  const returned: Array<Row> = []
-  for (let from = 0; from < rows.length; from += together) {
-    if (from > 0) yield* turn
-    returned.push(...(yield* transaction.executeEach(text, rows.slice(from, from + together))))
-  }
-  return returned
-})
-
-const manyAtOnce = Effect.fnUntraced(function* (
-  bySize: ReadonlyArray<{ readonly size: number; readonly run: ReturnType<typeof statement> }>,
-  rows: ReadonlyArray<ReadonlyArray<unknown>>
-) {
-  const returned: Array<Row> = []
-  let from = 0
-  for (const { run, size } of bySize) {
-    for (; rows.length - from >= size; from += size) {
-      if (from > 0 && size === together) yield* turn
-      returned.push(...(yield* run(...rows.slice(from, from + size).flat())))
-    }
-  }
-  return returned
-})
 
 /** A list as one parameter, for `json_each(?)`; one text serves every length. */
 export const list = (items: Iterable<string | number>): string => JSON.stringify(Array.from(items))
@@ -133,6 +102,34 @@ export const optionalText = (row: Row, column: string): string | undefined =>
   row[column] === null ? undefined : text(row, column)
 
 // internal
+
+const oneByOne = Effect.fnUntraced(function* (
+  transaction: Transaction["Type"],
+  text: string,
+  rows: ReadonlyArray<ReadonlyArray<unknown>>
+) {
+  const returned: Array<Row> = []
+  for (let from = 0; from < rows.length; from += together) {
+    if (from > 0) yield* turn
+    returned.push(...(yield* transaction.executeEach(text, rows.slice(from, from + together))))
+  }
+  return returned
+})
+
+const manyAtOnce = Effect.fnUntraced(function* (
+  bySize: ReadonlyArray<{ readonly size: number; readonly run: ReturnType<typeof statement> }>,
+  rows: ReadonlyArray<ReadonlyArray<unknown>>
+) {
+  const returned: Array<Row> = []
+  let from = 0
+  for (const { run, size } of bySize) {
+    for (; rows.length - from >= size; from += size) {
+      if (from > 0 && size === together) yield* turn
+      returned.push(...(yield* run(...rows.slice(from, from + size).flat())))
+    }
+  }
+  return returned
+})
 
 const unexpected = (column: string, wanted: string, found: unknown) =>
   damaged(column, wanted, found === null ? "NULL" : typeof found)

@@ -9,6 +9,9 @@ export const turn: Effect.Effect<void> = Effect.withFiberRuntime((fiber) =>
   fiber.currentScheduler === defaultScheduler ? ofTheEventLoop : Effect.yieldNow()
 )
 
+/** So many rows or operations are dealt with at once, without a {@link turn}. */
+export const together = 64
+
 // internal
 
 const ofTheEventLoop: Effect.Effect<void> = Effect.async((resume) => {

@@ -26,7 +26,7 @@ import * as Live from "./live.ts"
 import * as Mood from "./mood.ts"
 import { rounds, type Decided } from "./rounds.ts"
 import type { Refused, Setup, Source, Taken } from "./setup.ts"
-import { turn } from "../../store/internal/turn.ts"
+import { together, turn } from "../../store/internal/turn.ts"
 
 /** What was noted since a transaction: `root`, if there is one now, and whether more may be pending under it. */
 export interface Noted {
@@ -155,8 +155,12 @@ const again = Effect.fnUntraced(function* <X extends Extensions.Fields>(
   return { candidates, known: found, resumes: pending, root }
 })
 
-/** Where there are more than so many operations, the event loop gets a turn between the steps of a transaction. */
-const many = 64
+/** Decides what was taken. */
+type Decide<X extends Extensions.Fields, E, R, Err> = (
+  batch: Batch.Batch<Event.Event<X>, E, R>,
+  taken: Taken<X>,
+  waits: boolean
+) => Effect.Effect<Decided<X, E>, Err, SqlClient | Transaction.Transaction | R>
 
 /** Reads what there is to do, decides, and writes what the accepted ones leave. */
 const transaction = <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err, Err2>(
@@ -178,13 +182,6 @@ const transaction = <X extends Extensions.Fields, Out extends Event.Event, A, E,
   return Effect.tap(decided, paced)
 }
 
-/** Decides what was taken. */
-type Decide<X extends Extensions.Fields, E, R, Err> = (
-  batch: Batch.Batch<Event.Event<X>, E, R>,
-  taken: Taken<X>,
-  waits: boolean
-) => Effect.Effect<Decided<X, E>, Err, SqlClient | Transaction.Transaction | R>
-
 const inside = Effect.fnUntraced(function* <X extends Extensions.Fields, Out extends Event.Event, A, E, R, Err, Err2>(
   setup: Setup<X, Out, A, E, R>,
   source: Source<X, Err>,
@@ -194,7 +191,8 @@ const inside = Effect.fnUntraced(function* <X extends Extensions.Fields, Out ext
 ) {
   const batch = yield* Batch.open(setup, last, handling)
   const taken = yield* source
-  const share = taken.candidates.length > many ? turn : Effect.void
+  // Where there are many the event loop gets a turn between the steps.
+  const share = taken.candidates.length > together ? turn : Effect.void
   yield* share
   const done = yield* decide(batch, taken, waits)
   yield* share

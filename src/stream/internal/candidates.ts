@@ -10,7 +10,7 @@ import type * as Outcome from "../../pipeline/Outcome.ts"
 import * as Rejection from "../../pipeline/Rejection.ts"
 import * as Inbox from "../../store/Inbox.ts"
 import * as Topics from "../../store/Topics.ts"
-import { turn } from "../../store/internal/turn.ts"
+import { together, turn } from "../../store/internal/turn.ts"
 import * as Waiting from "../../store/Waiting.ts"
 import * as Whereabouts from "../../store/Whereabouts.ts"
 import type * as Wakes from "../../store/Wakes.ts"
@@ -85,9 +85,6 @@ export const readable = Effect.fnUntraced(function* <X extends Extensions.Fields
   return candidates
 })
 
-/** So many are read without giving the event loop a turn. */
-const together = 64
-
 /** Entries that are woken one by the other, as far as they read back. */
 export const chained = <X extends Extensions.Fields>(
   codec: Extensions.Codec<X>,
@@ -136,7 +133,8 @@ export const sort = Effect.fnUntraced(function* <X extends Extensions.Fields>(ev
     } else known.set(id, held.status)
   }
   yield* Topics.learn(letIn)
-  return { candidates, known }
+  const sorted: Sorted<X> = { candidates, known }
+  return sorted
 })
 
 const nowhere: Whereabouts.Whereabouts = { held: undefined, decided: undefined }

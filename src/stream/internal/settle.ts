@@ -96,7 +96,8 @@ export const settle = Effect.fnUntraced(function* <X extends Extensions.Fields, 
   yield* Waiting.waitAll(waiting)
   // Only now: it may be one of this round that waits.
   yield* Waiting.meetAll([...pruned, ...gone])
-  return { outcomes, pruned }
+  const settled: Settled<E> = { outcomes, pruned }
+  return settled
 })
 
 /**
